@@ -1,0 +1,102 @@
+# pelk: build, test, demonstrate. `make help` lists the targets.
+# Every path may be given on the command line. Our own flags have names of their own, so that a CFLAGS from outside
+# (LuaRocks, packagers) replaces only the compiler's optimisation flags.
+
+CC          ?= cc
+CFLAGS      ?= -O2
+LIBFLAG     ?= -shared
+LUA         ?= lua5.4
+PKG_CONFIG  ?= pkg-config
+BUILD       ?= build
+
+pkg = $(shell $(PKG_CONFIG) --variable=$(2) $(1) 2>/dev/null)
+LUA_INCDIR      ?= $(firstword $(call pkg,lua5.4,includedir)/lua5.4)
+OPENBLAS_INCDIR ?= $(call pkg,openblas,includedir)
+OPENBLAS_LIBDIR ?= $(call pkg,openblas,libdir)
+STB_INCDIR      ?= /usr/include
+
+# Installation, as LuaRocks passes it.
+INST_LIBDIR ?= /usr/local/lib/lua/5.4
+INST_LUADIR ?= /usr/local/share/lua/5.4
+
+MACHINE := $(shell $(CC) -dumpmachine)
+ifneq (,$(findstring x86_64,$(MACHINE)))
+LEVELS := generic avx2 avx512
+else ifneq (,$(findstring aarch64,$(MACHINE)))
+LEVELS := generic neon
+else
+LEVELS := generic
+endif
+FLAGS_generic :=
+FLAGS_avx2    := -mavx2 -mfma
+FLAGS_avx512  := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mbmi2 -mfma -mprefer-vector-width=512
+FLAGS_neon    := -DPK_VEC_NEON
+
+PELK_CFLAGS := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -pthread \
+               -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
+               -Icsrc -I$(BUILD)/gen $(foreach l,$(LEVELS),-DPK_HAVE_$(l)) -MMD -MP
+PELK_LIBS   := $(if $(OPENBLAS_LIBDIR),-L$(OPENBLAS_LIBDIR)) -lopenblas -lz -lm -pthread
+COMPILE      = $(CC) $(CFLAGS) $(PELK_CFLAGS)
+
+# ---- what there is to build: the tree says it ----
+DIRS      := core kernels ops autograd nn train data io viz
+C_FILES   := $(filter-out %.inc.c,$(wildcard $(DIRS:%=csrc/%/*.c)))
+BODIES    := $(wildcard csrc/kernels/*.inc.c)
+LUA_C     := $(wildcard csrc/lua/*.c)
+OBJ       := $(C_FILES:csrc/%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/registry.o \
+             $(foreach l,$(LEVELS),$(BODIES:csrc/%.inc.c=$(BUILD)/obj/%__$(l).o))
+LUA_OBJ   := $(LUA_C:csrc/%.c=$(BUILD)/obj/%.o)
+CHECK_C   := $(wildcard spec/check/*.c)
+CHECK_OBJ := $(CHECK_C:spec/check/%.c=$(BUILD)/obj/check/%.o)
+
+.PHONY: all help deps demo test check spec lint asan bench repl install clean FORCE
+all: $(BUILD)/pelk/core.so
+
+$(BUILD)/pelk/core.so: $(OBJ) $(LUA_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LIBFLAG) -o $@ $^ $(PELK_LIBS)
+
+$(BUILD)/libpelk.a: $(OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/check: $(CHECK_OBJ) $(BUILD)/libpelk.a
+	$(CC) $(CFLAGS) -o $@ $(CHECK_OBJ) $(BUILD)/libpelk.a $(PELK_LIBS)
+
+# A stamp of the flags: objects made with others are made anew.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMPILE) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(STB_INCDIR) $(LEVELS)' | cmp -s - $@ || \
+	 echo '$(COMPILE) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(STB_INCDIR) $(LEVELS)' > $@
+
+$(BUILD)/obj/core/gemm.o: PELK_CFLAGS += $(if $(OPENBLAS_INCDIR),-I$(OPENBLAS_INCDIR))
+$(BUILD)/obj/lua/%.o:     PELK_CFLAGS += -I$(LUA_INCDIR)
+$(BUILD)/obj/io/%.o $(BUILD)/obj/data/%.o $(BUILD)/obj/viz/%.o: PELK_CFLAGS += -I$(STB_INCDIR)
+$(BUILD)/obj/kernels/ref_%.o: PELK_CFLAGS += -DPK_LEVEL=ref
+
+$(BUILD)/obj/%.o: csrc/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -c -o $@ $<
+
+define body_rule
+$(BUILD)/obj/kernels/%__$(1).o: csrc/kernels/%.inc.c $(BUILD)/flags
+	@mkdir -p $$(@D)
+	$$(COMPILE) -O3 $$(FLAGS_$(1)) -DPK_LEVEL=$(1) -c -o $$@ $$<
+endef
+$(foreach l,$(LEVELS),$(eval $(call body_rule,$(l))))
+
+$(BUILD)/obj/check/%.o: spec/check/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -c -o $@ $<
+
+# The registries of ops and of module classes, from the lines that define them.
+REGISTERED := $(wildcard csrc/ops/op_*.c csrc/nn/nn_*.c)
+$(BUILD)/gen/registry.c: csrc/registry.awk $(REGISTERED)
+	@mkdir -p $(@D)
+	awk -f csrc/registry.awk $(REGISTERED) > $@
+
+$(BUILD)/obj/gen/registry.o: $(BUILD)/gen/registry.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -c -o $@ $<
+
+-include $(OBJ:.o=.d) $(LUA_OBJ:.o=.d) $(CHECK_OBJ:.o=.d)

@@ -1,0 +1,31 @@
+/* The graph of what was computed, and the walk back through it. An output tensor owns the node that made it; a node
+ * owns what its backward needs. There is no global tape. */
+#ifndef PK_AUTOGRAD_AUTOGRAD_H
+#define PK_AUTOGRAD_AUTOGRAD_H
+
+#include "ops/op.h"
+
+typedef struct pk_edge {
+    struct pk_node *node; /* who made the input; null for a leaf */
+    int output;
+    pk_tensor *leaf;      /* a leaf that wants its gradient */
+} pk_edge;
+
+typedef struct pk_node {
+    atomic_int refs;
+    uint64_t number;          /* of creation: backward goes downward */
+    pk_call call;             /* op, inputs (shape only where values are not needed), outputs, saved, needs */
+    pk_edge edge[PK_MAX_IN];
+    unsigned version[PK_MAX_IN]; /* of the inputs' storage when saved */
+    bool released;            /* backward has been through */
+} pk_node;
+
+void pk_node_release(pk_node *node); /* null is fine; frees long chains without recursion */
+
+/* One output, checked to be one: the common case of pk_apply. in ends at nin. */
+pk_status pk_apply1(const pk_op *op, const void *params, pk_tensor *const *in, int nin, pk_tensor **out);
+
+/* In-place writes by users: an error when t is part of a graph, or a leaf that wants gradients while they are on. */
+pk_status pk_check_writable(const char *function, const pk_tensor *t);
+
+#endif

@@ -1,0 +1,54 @@
+/* The vector vocabulary in AVX2 with FMA. Included by vec.h only. */
+#include <immintrin.h>
+
+#define VL 8
+#define VREGS 16
+typedef __m256 vf;
+typedef __m256i vi;
+typedef __m256 vm;
+
+PK_INLINE vi v_first(int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+PK_INLINE vf v_load(const float *p) { return _mm256_loadu_ps(p); }
+PK_INLINE void v_store(float *p, vf v) { _mm256_storeu_ps(p, v); }
+PK_INLINE vf v_load_n(const float *p, int n) { return _mm256_maskload_ps(p, v_first(n)); }
+PK_INLINE void v_store_n(float *p, vf v, int n) { _mm256_maskstore_ps(p, v_first(n), v); }
+PK_INLINE vf v_set1(float x) { return _mm256_set1_ps(x); }
+PK_INLINE vf v_zero(void) { return _mm256_setzero_ps(); }
+PK_INLINE vf v_add(vf a, vf b) { return _mm256_add_ps(a, b); }
+PK_INLINE vf v_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
+PK_INLINE vf v_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
+PK_INLINE vf v_div(vf a, vf b) { return _mm256_div_ps(a, b); }
+PK_INLINE vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+PK_INLINE vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
+PK_INLINE vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+PK_INLINE vf v_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
+PK_INLINE vf v_sqrt(vf a) { return _mm256_sqrt_ps(a); }
+PK_INLINE vf v_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+PK_INLINE vf v_neg(vf a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
+PK_INLINE vf v_round(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+PK_INLINE vm v_lt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+PK_INLINE vf v_select(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, m); }
+PK_INLINE vf v_pow2(vf a) {
+    vi e = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
+}
+PK_INLINE vf v_exponent(vf a) {
+    vi e = _mm256_srli_epi32(_mm256_castps_si256(a), 23);
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(e, _mm256_set1_epi32(127)));
+}
+PK_INLINE vf v_mantissa(vf a) {
+    vi m = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x007fffff));
+    return _mm256_castsi256_ps(_mm256_or_si256(m, _mm256_set1_epi32(0x3f800000)));
+}
+PK_INLINE float v_sum(vf a) {
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+PK_INLINE float v_hmax(vf a) {
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
