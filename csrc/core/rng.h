@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "pelk.h" /* pk_manual_seed */
+
 static inline uint64_t pk_mix64(uint64_t z) {
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;

@@ -6,7 +6,7 @@
 
 #include "core/status.h"
 
-struct pk_node; /* autograd/node.h */
+struct pk_node; /* autograd/autograd.h */
 
 typedef struct pk_storage {
     atomic_int refs;
@@ -28,6 +28,7 @@ struct pk_tensor {
     bool requires_grad;          /* a leaf whose gradient is wanted */
     pk_tensor *grad;             /* of a leaf: contiguous, same shape, or null */
     struct pk_node *node;        /* what computed it, if gradients flow through; the tensor owns one reference */
+    void (*release_node)(struct pk_node *); /* set with node: the core knows nothing of autograd */
     int node_output;             /* which output of that node it is */
 };
 
