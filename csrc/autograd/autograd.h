@@ -18,6 +18,9 @@ typedef struct pk_node {
     pk_edge edge[PK_MAX_IN];
     unsigned version[PK_MAX_IN]; /* of the inputs' storage when saved */
     bool released;            /* backward has been through */
+    struct pk_node *next;     /* in a list of nodes to free, or of a walk */
+    pk_tensor *dout[PK_MAX_OUT]; /* what has arrived during a walk */
+    uint64_t walk;            /* the last walk that saw it */
 } pk_node;
 
 void pk_node_release(pk_node *node); /* null is fine; frees long chains without recursion */
