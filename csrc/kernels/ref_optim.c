@@ -1,0 +1,33 @@
+/* The scalar truth of optim.inc.c: PyTorch's formulas in double, one element at a time. */
+#include <math.h>
+
+#include "kernels/kernels.h"
+
+void PK_NAME(adamw_step)(int64_t n, float *w, const float *g, float *m, float *v, float lr, float beta1, float beta2,
+                         float eps, float decay, float correction1, float correction2) {
+    for (int64_t i = 0; i < n; i++) {
+        double mi = (double)beta1 * m[i] + (1 - (double)beta1) * g[i];
+        double vi = (double)beta2 * v[i] + (1 - (double)beta2) * g[i] * g[i];
+        double wi = w[i] * (1 - (double)lr * decay);
+        w[i] = (float)(wi - lr * (mi / correction1) / (sqrt(vi / correction2) + eps));
+        m[i] = (float)mi;
+        v[i] = (float)vi;
+    }
+}
+
+void PK_NAME(sgd_step)(int64_t n, float *w, const float *g, float *buf, float lr, float momentum, float dampening,
+                       float decay, bool nesterov, bool first) {
+    for (int64_t i = 0; i < n; i++) {
+        double gi = g[i] + (double)decay * w[i], step = gi;
+        if (buf) {
+            double b = first ? gi : (double)momentum * buf[i] + (1 - (double)dampening) * gi;
+            buf[i] = (float)b;
+            step = nesterov ? gi + (double)momentum * b : b;
+        }
+        w[i] = (float)(w[i] - lr * step);
+    }
+}
+
+void PK_NAME(ema_step)(int64_t n, float *avg, const float *w, float decay) {
+    for (int64_t i = 0; i < n; i++) avg[i] = (float)(avg[i] + (1 - (double)decay) * ((double)w[i] - avg[i]));
+}
