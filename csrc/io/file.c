@@ -1,0 +1,271 @@
+/* Crash-safe writing and checked reading of files. Every system call goes through a small shim that tests can make
+ * fail. Nothing here knows a format. */
+#include "io/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "core/checked.h"
+
+#define BUFFER_BYTES (64 * 1024)
+#define OPEN_TRIES 64
+
+/* ---- faults for tests ---- */
+
+static atomic_llong fault_at, fault_calls;
+static atomic_int fault_error;
+static atomic_bool fault_persist;
+
+void pk_file_fail_at(int64_t n, int error, bool persist) {
+    fault_calls = 0;
+    fault_error = error;
+    fault_persist = persist;
+    fault_at = n;
+}
+
+int64_t pk_file_calls(void) { return fault_calls; }
+
+/* Is this call the one to fail? Then errno is set. */
+static bool fault(void) {
+    long long call = atomic_fetch_add(&fault_calls, 1) + 1, at = fault_at;
+    if (at == 0 || !(call == at || (fault_persist && call > at))) return false;
+    errno = fault_error;
+    return true;
+}
+
+static int try_open(const char *path, int flags, mode_t mode) {
+    int fd;
+    do {
+        fd = fault() && errno ? -1 : open(path, flags | O_CLOEXEC, mode);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static ssize_t try_write(int fd, const uint8_t *data, size_t bytes) {
+    if (fault()) {
+        if (errno) return -1;
+        bytes = (bytes + 1) / 2;
+    }
+    return write(fd, data, bytes);
+}
+
+static ssize_t try_read(int fd, void *out, size_t bytes, int64_t offset) {
+    return fault() && errno ? -1 : pread(fd, out, bytes, (off_t)offset);
+}
+
+static int try_fsync(int fd) {
+    int r;
+    do {
+        r = fault() && errno ? -1 : fsync(fd);
+    } while (r < 0 && errno == EINTR);
+    return r;
+}
+
+static int try_rename(const char *from, const char *to) { return fault() && errno ? -1 : rename(from, to); }
+
+/* The descriptor is gone whatever close says; only the report can fail. */
+static int try_close(int fd) {
+    bool failed = fault() && errno && errno != EINTR;
+    int error = errno;
+    int r = close(fd);
+    if (failed) errno = error;
+    return failed || (r < 0 && errno != EINTR) ? -1 : 0;
+}
+
+static pk_status fail_errno(const char *path) { return pk_fail(PK_EIO, "%s: %s", path, strerror(errno)); }
+
+/* ---- writing ---- */
+
+/* "dir/name" to "dir/.name.pelk-new". Null when there is no memory. */
+static char *temporary_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    int64_t size = (int64_t)strlen(path) + 16;
+    char *name = pk_alloc(size);
+    if (name) snprintf(name, (size_t)size, "%.*s.%s.pelk-new", (int)(base - path), path, base);
+    return name;
+}
+
+/* Through a symbolic link to what it names, so that the link stays one. */
+static pk_status resolve(const char *path, char **out) {
+    struct stat st;
+    char *real = NULL;
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) real = realpath(path, NULL);
+    *out = pk_strdup(real ? real : path);
+    free(real);
+    return *out ? PK_OK : pk_no_memory((int64_t)strlen(path) + 1);
+}
+
+/* Open and lock the temporary. Only a plain file with this one name will do: anything else in its place is removed
+ * (the name, not what it may point to). Between open and lock its last writer may have renamed it away: then again. */
+static pk_status open_temporary(pk_writer *f, mode_t mode) {
+    for (int i = 0; i < OPEN_TRIES; i++) {
+        f->fd = try_open(f->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode);
+        if (f->fd < 0 && (errno == ELOOP || errno == ENXIO) && unlink(f->temporary) == 0) continue;
+        if (f->fd < 0) return fail_errno(f->path);
+        while (flock(f->fd, LOCK_EX) < 0 && errno == EINTR) continue; /* no locks on this file system: go on without */
+        struct stat open_file, named;
+        bool same = fstat(f->fd, &open_file) == 0 && lstat(f->temporary, &named) == 0 &&
+                    open_file.st_ino == named.st_ino && open_file.st_dev == named.st_dev;
+        if (same && S_ISREG(open_file.st_mode) && open_file.st_nlink == 1) {
+            if (ftruncate(f->fd, 0) == 0) return PK_OK;
+            return fail_errno(f->path);
+        }
+        if (same && unlink(f->temporary) < 0) return fail_errno(f->path);
+        close(f->fd);
+        f->fd = -1;
+    }
+    return pk_fail(PK_EIO, "%s: its temporary %s is contested by other processes", f->path, f->temporary);
+}
+
+pk_status pk_writer_open(pk_writer *f, const char *path) {
+    memset(f, 0, sizeof *f);
+    f->fd = -1;
+    PK_RETURN_IF(!path || !*path, PK_EINVAL, "the path of a file to write is empty");
+    struct stat st;
+    mode_t mode = 0666;
+    PK_TRY(resolve(path, &f->path));
+    bool exists = stat(f->path, &st) == 0;
+    PK_RETURN_IF(exists && !S_ISREG(st.st_mode), PK_EIO, "%s: is %s, not a regular file", path,
+                 S_ISDIR(st.st_mode) ? "a directory" : "a device, pipe or socket");
+    f->temporary = temporary_name(f->path);
+    f->buffer = pk_alloc(BUFFER_BYTES);
+    if (!f->temporary || !f->buffer) return pk_no_memory(BUFFER_BYTES);
+    PK_TRY(open_temporary(f, mode));
+    if (exists && fchmod(f->fd, st.st_mode & 07777) < 0) return fail_errno(f->path);
+    return PK_OK;
+}
+
+static pk_status write_all(pk_writer *f, const uint8_t *data, int64_t bytes) {
+    while (bytes > 0) {
+        ssize_t n = try_write(f->fd, data, (size_t)pk_min(bytes, 1 << 30));
+        if (n < 0 && errno == EINTR) continue;
+        if (n == 0) errno = EIO;
+        if (n <= 0) return fail_errno(f->path);
+        data += n;
+        bytes -= n;
+    }
+    return PK_OK;
+}
+
+static pk_status flush(pk_writer *f) {
+    int64_t bytes = f->used;
+    f->used = 0;
+    return write_all(f, f->buffer, bytes);
+}
+
+pk_status pk_writer_write(pk_writer *f, const void *data, int64_t bytes) {
+    PK_RETURN_IF(f->fd < 0, PK_EINVAL, "this file is not open for writing");
+    if (bytes <= 0) return PK_OK; /* data may be null then */
+    if (bytes > BUFFER_BYTES - f->used) PK_TRY(flush(f));
+    if (bytes >= BUFFER_BYTES) return write_all(f, data, bytes);
+    memcpy(f->buffer + f->used, data, (size_t)bytes);
+    f->used += bytes;
+    return PK_OK;
+}
+
+/* Without it a power loss may undo the rename. File systems that cannot are taken at their word. */
+static pk_status sync_directory(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *directory = pk_strdup(slash ? path : ".");
+    if (!directory) return pk_no_memory((int64_t)strlen(path) + 1);
+    if (slash) directory[slash == path ? 1 : slash - path] = '\0';
+    int fd = try_open(directory, O_RDONLY | O_DIRECTORY, 0);
+    pk_free(directory);
+    if (fd < 0) return errno == EACCES ? PK_OK : fail_errno(path); /* may be written to but not read */
+    pk_status status = PK_OK;
+    if (try_fsync(fd) < 0 && errno != EINVAL && errno != ENOTSUP) status = fail_errno(path);
+    close(fd);
+    return status;
+}
+
+pk_status pk_writer_commit(pk_writer *f) {
+    PK_TRY(flush(f));
+    if (try_fsync(f->fd) < 0) return fail_errno(f->path);
+    if (try_rename(f->temporary, f->path) < 0) return fail_errno(f->path);
+    pk_free(f->temporary); /* it is the file now: nothing to remove */
+    f->temporary = NULL;
+    int r = try_close(f->fd);
+    f->fd = -1;
+    if (r < 0) return fail_errno(f->path);
+    return sync_directory(f->path);
+}
+
+void pk_writer_discard(pk_writer *f) {
+    if (f->fd >= 0 && f->temporary) unlink(f->temporary); /* before close: the lock still holds */
+    if (f->fd >= 0) close(f->fd);
+    pk_free(f->path);
+    pk_free(f->temporary);
+    pk_free(f->buffer);
+    memset(f, 0, sizeof *f);
+    f->fd = -1;
+}
+
+pk_status pk_file_write(const char *path, const void *data, int64_t bytes) {
+    pk_writer f;
+    pk_status status = pk_writer_open(&f, path);
+    if (status == PK_OK) status = pk_writer_write(&f, data, bytes);
+    if (status == PK_OK) status = pk_writer_commit(&f);
+    pk_writer_discard(&f);
+    return status;
+}
+
+/* ---- reading ---- */
+
+pk_status pk_source_open(pk_source *s, const char *path) {
+    *s = (pk_source){.name = path, .fd = -1};
+    PK_RETURN_IF(!path || !*path, PK_EINVAL, "the path of a file to read is empty");
+    struct stat st;
+    s->fd = try_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0); /* a pipe must not make us wait */
+    if (s->fd < 0) return fail_errno(path);
+    pk_status status = PK_OK;
+    if (fstat(s->fd, &st) < 0)
+        status = fail_errno(path);
+    else if (!S_ISREG(st.st_mode))
+        status = pk_fail(PK_EIO, "%s: is %s, not a regular file", path,
+                         S_ISDIR(st.st_mode) ? "a directory" : "a device, pipe or socket");
+    else
+        s->size = (int64_t)st.st_size;
+    if (status != PK_OK) pk_source_close(s);
+    return status;
+}
+
+void pk_source_memory(pk_source *s, const char *name, const void *data, int64_t size) {
+    *s = (pk_source){.name = name, .fd = -1, .data = data, .size = size};
+}
+
+pk_status pk_source_read(pk_source *s, int64_t offset, void *out, int64_t bytes) {
+    int64_t end;
+    PK_RETURN_IF(!pk_add_ok(offset, bytes, &end) || end > s->size, PK_EFORMAT,
+                 "%s: cut short: %lld bytes, %lld more wanted at %lld", s->name, (long long)s->size, (long long)bytes,
+                 (long long)offset);
+    if (bytes == 0) return PK_OK;
+    if (s->fd < 0) {
+        memcpy(out, s->data + offset, (size_t)bytes);
+        return PK_OK;
+    }
+    uint8_t *to = out;
+    while (bytes > 0) {
+        ssize_t n = try_read(s->fd, to, (size_t)pk_min(bytes, 1 << 30), offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return fail_errno(s->name);
+        PK_RETURN_IF(n == 0, PK_EFORMAT, "%s: became shorter while it was read", s->name);
+        to += n;
+        offset += n;
+        bytes -= n;
+    }
+    return PK_OK;
+}
+
+void pk_source_close(pk_source *s) {
+    if (s->fd >= 0) close(s->fd);
+    s->fd = -1;
+}

@@ -1,0 +1,47 @@
+/* Files: written so that a crash leaves the old content or the new one, never a mixture, and read with checked sizes.
+ * Messages are "path: reason". */
+#ifndef PK_IO_FILE_H
+#define PK_IO_FILE_H
+
+#include "core/status.h"
+
+/* A file being written. It appears under its name only at pk_writer_commit; until then its bytes are in a hidden temporary
+ * beside it, which is locked (a second writer of the same file waits) and reused if a crash left one. */
+typedef struct pk_writer {
+    int fd; /* -1: closed */
+    char *path;
+    char *temporary;
+    uint8_t *buffer;
+    int64_t used;
+} pk_writer;
+
+/* Whatever pk_writer_open returns, pk_writer_discard may follow. */
+pk_status pk_writer_open(pk_writer *f, const char *path);
+pk_status pk_writer_write(pk_writer *f, const void *data, int64_t bytes);
+pk_status pk_writer_commit(pk_writer *f); /* flush, fsync, rename, fsync of the directory */
+void pk_writer_discard(pk_writer *f);     /* after a commit it only frees; else the temporary goes and the old file stays */
+
+/* Open, write, commit. */
+pk_status pk_file_write(const char *path, const void *data, int64_t bytes);
+
+/* Something to read at any place: a regular file, or memory. */
+typedef struct pk_source {
+    const char *name; /* for messages; borrowed */
+    int fd;           /* -1: memory */
+    const uint8_t *data;
+    int64_t size;
+} pk_source;
+
+pk_status pk_source_open(pk_source *s, const char *path);
+void pk_source_memory(pk_source *s, const char *name, const void *data, int64_t size);
+/* Exactly these bytes, or a failure: reading past size is PK_EFORMAT. */
+pk_status pk_source_read(pk_source *s, int64_t offset, void *out, int64_t bytes);
+void pk_source_close(pk_source *s);
+
+/* For tests: let the n-th system call on files from now fail with errno `error`, 1 the next; every one after it too if
+ * persist. error 0: a write takes only half of what it was given. n 0 ends it. */
+void pk_file_fail_at(int64_t n, int error, bool persist);
+/* How many were made since pk_file_fail_at was last called. */
+int64_t pk_file_calls(void);
+
+#endif
