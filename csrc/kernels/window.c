@@ -1,0 +1,149 @@
+/* Planning a window: which bands an image can reach, in which order they are streamed, which box rows they need.
+ * Plain code, once a call of an op; the kernels only read the plan. */
+#include "kernels/window.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/checked.h"
+
+#define MAX_EXTENT (1 << 24) /* of maps and kernels: their sums fit an int32 */
+
+static int32_t power_below(int32_t n) { /* largest power of two <= n */
+    int32_t p = 1;
+    while (p <= n / 2) p *= 2;
+    return p;
+}
+
+static int32_t size_of(const pk_axis *axis, int32_t b) {
+    return axis->size ? axis->size[axis->reversed ? axis->count - 1 - b : b] : 1;
+}
+
+static int64_t span_of(const pk_axis *axis) {
+    int64_t span = 0;
+    if (!axis->size) return (int64_t)(axis->count - 1) * axis->dilation + 1;
+    for (int32_t b = 0; b < axis->count; b++) span += axis->size[b];
+    return span;
+}
+
+pk_axis pk_axis_back(const pk_axis *axis) {
+    pk_axis back = *axis;
+    back.at = (int32_t)-(axis->at + span_of(axis) - 1);
+    back.in = axis->out ? (axis->out - 1) * axis->stride + 1 : 0;
+    back.out = axis->in;
+    back.stuff = axis->stride;
+    back.stride = axis->stuff;
+    back.reversed = !axis->reversed;
+    return back;
+}
+
+static pk_status check_axis(const pk_axis *axis) {
+    PK_RETURN_IF(axis->count < 1 || axis->stride < 1 || axis->stuff < 1 || axis->dilation < 1 || axis->in < 0 || axis->out < 0,
+                 PK_EINVAL, "window: not a window (count %d, stride %d, dilation %d)", axis->count, axis->stride, axis->dilation);
+    for (int32_t b = 0; axis->size && b < axis->count; b++)
+        PK_RETURN_IF(axis->size[b] < 1, PK_EINVAL, "window: band %d has size %d", b + 1, axis->size[b]);
+    int64_t seen = (int64_t)axis->out * axis->stride;
+    PK_RETURN_IF(span_of(axis) > MAX_EXTENT || axis->in > MAX_EXTENT || seen > MAX_EXTENT || abs(axis->at) > MAX_EXTENT, PK_EINVAL,
+                 "window: kernel of %lld taps on a map of %d is too large", (long long)span_of(axis), axis->in);
+    return PK_OK;
+}
+
+/* Outputs that see something of the band. */
+static int64_t outputs_of(const pk_band *band, const pk_axis *axis) {
+    int64_t first = pk_max(0, pk_ceil_div(pk_max(0, -(int64_t)band->at - band->size + 1), axis->stride));
+    int64_t last = pk_min(axis->out - 1, axis->in - 1 < band->at ? -1 : (axis->in - 1 - band->at) / axis->stride);
+    return pk_max(0, last - first + 1);
+}
+
+/* The bands that some output can reach. What of a band lies beyond reach reads zero from everywhere, so its size there
+ * is free: the next power of two, which costs the least. Returns how many are kept. */
+static int32_t keep_bands(const pk_axis *axis, pk_band *kept) {
+    int32_t n = 0, at = axis->at;
+    int32_t low = -(axis->out - 1) * axis->stride, high = axis->in - 1;
+    for (int32_t b = 0; b < axis->count; b++) {
+        int32_t size = size_of(axis, b), begin = at, end = at + size; /* taps begin .. end-1 */
+        at += axis->size ? size : axis->dilation;
+        if (end <= low || begin > high) continue;
+        if (begin < low || end > high + 1) {
+            int32_t cut = (end < high + 1 ? end : high + 1) - (begin > low ? begin : low);
+            int32_t grown = power_below(cut) == cut ? cut : 2 * power_below(cut);
+            if (begin < low) begin = (end < high + 1 ? end : high + 1) - grown;
+            size = grown;
+        }
+        kept[n++] = (pk_band){.at = begin, .size = size, .index = axis->reversed ? axis->count - 1 - b : b, .box = 0};
+    }
+    return n;
+}
+
+/* Distinct row sizes, ascending, and the rows of each. */
+static void sort_rows(pk_window *p) {
+    int32_t done = 0;
+    p->heights = 0;
+    for (int32_t last = 0; done < p->rows;) {
+        int32_t next = INT32_MAX;
+        for (int32_t i = 0; i < p->rows; i++)
+            if (p->row[i].size > last && p->row[i].size < next) next = p->row[i].size;
+        pk_height *h = &p->height[p->heights++];
+        *h = (pk_height){.size = next, .first = done, .count = 0};
+        for (int32_t i = 0; i < p->rows; i++)
+            if (p->row[i].size == next) p->order[done++] = i;
+        h->count = done - h->first;
+        last = next;
+    }
+}
+
+static int32_t find_box(const pk_window *p, int32_t size) {
+    for (int32_t b = 0; b < p->boxes; b++)
+        if (p->box[b].size == size) return b;
+    return -1;
+}
+
+/* Add the box row of this size after those it is made of; sizes are smaller toward the leaves. */
+static int32_t need_box(pk_window *p, int32_t size) {
+    int32_t found = find_box(p, size);
+    if (found >= 0) return found;
+    int32_t power = power_below(size), half = power == size ? size / 2 : power;
+    int32_t a = need_box(p, half), b = need_box(p, size - half);
+    p->box[p->boxes] = (pk_box){.size = size, .a = a, .b = b};
+    return p->boxes++;
+}
+
+static void plan_boxes(pk_window *p) {
+    p->box[0] = (pk_box){.size = 1, .a = 0, .b = 0};
+    p->boxes = 1;
+    for (int32_t j = 0; j < p->cols; j++) p->col[j].box = need_box(p, p->col[j].size);
+}
+
+static void count_products(pk_window *p, const pk_axis *rows, const pk_axis *cols) {
+    int64_t down = 0, across = 0;
+    for (int32_t i = 0; i < p->rows; i++) down += outputs_of(&p->row[i], rows);
+    for (int32_t j = 0; j < p->cols; j++) across += outputs_of(&p->col[j], cols);
+    p->products = (double)down * (double)across;
+}
+
+pk_status pk_window_new(const pk_axis *rows, const pk_axis *cols, pk_window **out) {
+    PK_TRY(check_axis(rows));
+    PK_TRY(check_axis(cols));
+    int64_t nr = rows->count, nc = cols->count, nboxes = nc * 2 + 64; /* a size adds itself, powers and remainders */
+    for (int64_t j = 0; j < nc; j++) nboxes += __builtin_popcount((unsigned)size_of(cols, (int32_t)j));
+    int64_t bytes = (int64_t)sizeof(pk_window) + (nr + nc) * (int64_t)sizeof(pk_band) + nr * (int64_t)sizeof(pk_height) +
+                    nr * (int64_t)sizeof(int32_t) + nboxes * (int64_t)sizeof(pk_box);
+    pk_window *p = pk_alloc_zeroed(bytes);
+    if (!p) return pk_no_memory(bytes);
+    p->row = (pk_band *)(p + 1);
+    p->col = p->row + nr;
+    p->height = (pk_height *)(p->col + nc);
+    p->box = (pk_box *)(p->height + nr);
+    p->order = (int32_t *)(p->box + nboxes);
+    p->rows = keep_bands(rows, p->row);
+    p->cols = keep_bands(cols, p->col);
+    p->weight_cols = cols->count;
+    p->in_h = rows->in, p->in_w = cols->in, p->out_h = rows->out, p->out_w = cols->out;
+    p->stride_y = rows->stride, p->stride_x = cols->stride, p->stuff_y = rows->stuff, p->stuff_x = cols->stuff;
+    sort_rows(p);
+    plan_boxes(p);
+    count_products(p, rows, cols);
+    *out = p;
+    return PK_OK;
+}

@@ -1,0 +1,222 @@
+/* What the window kernels share: the map, packed, streamed as box rows. Included by window*.inc.c only.
+ *
+ * The map's block of channels is packed to a plane of vectors. For each distinct band height, ascending, the plane T of
+ * vertical sums of that many rows is at hand: T grows in place by doubling, T_2h[s] = T_h[s] + T_h[s-h], s being a sum's
+ * last row. Each of its rows becomes box rows, horizontal sums of every band width, doubled the same way; then whoever
+ * streams uses them for all bands that look at that row. Sums are made by adding alone: nothing is ever taken away
+ * again, so a huge value stays within its windows, and rounding within a few ulp of the sum. */
+#ifndef PK_KERNELS_WINDOW_STREAM_H
+#define PK_KERNELS_WINDOW_STREAM_H
+
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "kernels/vec.h"
+
+/* Register tiles: TILE_R rows share a loaded box, TILE_X places of it each. */
+#if VREGS == 32
+#define TILE_R 3
+#define TILE_X 8
+#else
+#define TILE_R 2
+#define TILE_X 6
+#endif
+#define UNROLL _Pragma("GCC unroll 8")
+
+/* Hold a loaded vector in a register: compilers like to load it again for each of its uses. */
+#if defined(__AVX512F__)
+#define WIN_HOLD(v) __asm__("" : "+v"(v))
+#elif defined(__AVX2__)
+#define WIN_HOLD(v) __asm__("" : "+x"(v))
+#elif defined(PK_VEC_NEON)
+#define WIN_HOLD(v) __asm__("" : "+w"(v))
+#else
+#define WIN_HOLD(v) (void)(v)
+#endif
+
+/* A run of outputs of a row and the columns that reach it, [first, last). */
+typedef struct win_block {
+    int32_t x, n, first, last;
+} win_block;
+
+/* The scratch of a task. Pointers to rows point at pixel 0; what is read beside a row (up to `pad`) holds zeros. */
+typedef struct win_stream {
+    const pk_window *p;
+    int pad;            /* pixels */
+    ptrdiff_t pitch;    /* floats from one plane row to the next */
+    float *x;           /* plane of the map; the same as t when heights are powers of two */
+    float *t;           /* plane of vertical sums */
+    int height;         /* of t's sums */
+    float *sum;         /* one row: heights that are no power of two */
+    float *boxes;       /* box rows */
+    float **box;        /* box[b]: row of box b; box[0] changes with each row streamed */
+    const float **src;  /* src[j]: column band j's boxes, where output 0 looks */
+    float *other;       /* plane of the output or its gradient: out_h x out_w, without pad */
+    float *weights;     /* rows x cols vectors */
+    win_block *block;
+    int blocks;
+} win_stream;
+
+PK_INLINE int win_power(int n) {
+    int p = 1;
+    while (p <= n / 2) p *= 2;
+    return p;
+}
+PK_INLINE int64_t win_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/* Lay out the scratch from `base` (null: only measure). Returns its bytes. */
+static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) {
+    const int64_t vector = VL * (int64_t)sizeof(float);
+    int64_t at = 0, tallest = 1, composite = 0, wide = 0;
+    for (int h = 0; h < p->heights; h++) {
+        int power = win_power(p->height[h].size);
+        tallest = power > tallest ? power : tallest;
+        composite |= power != p->height[h].size;
+    }
+    s->p = p;
+    s->pad = (TILE_X - 1) * p->stride_x + 1;
+    int64_t pitch = (p->in_w + s->pad) * vector;
+    s->pitch = pitch / (int64_t)sizeof(float);
+#define WIN_TAKE(field, bytes, offset) (s->field = base ? (void *)(base + at + (offset)) : NULL, at += win_up(bytes))
+    WIN_TAKE(t, (p->in_h + tallest - 1) * pitch + s->pad * vector, s->pad * vector);
+    s->x = s->t;
+    if (composite) {
+        WIN_TAKE(x, p->in_h * pitch + s->pad * vector, s->pad * vector);
+        WIN_TAKE(sum, pitch + s->pad * vector, s->pad * vector);
+    }
+    for (int b = 1; b < p->boxes; b++) wide += p->in_w + p->box[b].size + 2 * s->pad;
+    WIN_TAKE(boxes, wide * vector, 0);
+    WIN_TAKE(box, p->boxes * (int64_t)sizeof(float *), 0);
+    WIN_TAKE(src, (p->cols + 1) * (int64_t)sizeof(float *), 0);
+    WIN_TAKE(other, (int64_t)p->out_h * p->out_w * vector, 0);
+    WIN_TAKE(weights, (int64_t)p->rows * p->cols * vector, 0);
+    WIN_TAKE(block, (p->out_w / TILE_X + 2) * (int64_t)sizeof(win_block), 0);
+#undef WIN_TAKE
+    s->height = 1;
+    if (!base) return at;
+    float *row = s->boxes;
+    for (int b = 1; b < p->boxes; b++) {
+        s->box[b] = row + (p->box[b].size - 1 + s->pad) * VL;
+        row += (p->in_w + p->box[b].size + 2 * s->pad) * VL;
+    }
+    memset(s->boxes, 0, (size_t)(wide * vector));
+    return at;
+}
+
+/* Split the output row in nearly equal blocks of at most TILE_X. */
+static inline void win_blocks(win_stream *s) {
+    const pk_window *p = s->p;
+    int n = (p->out_w + TILE_X - 1) / TILE_X, first = 0, last = p->cols;
+    s->blocks = n;
+    for (int b = 0; b < n; b++) {
+        int x0 = (int)((int64_t)p->out_w * b / n), x1 = (int)((int64_t)p->out_w * (b + 1) / n);
+        first = 0, last = p->cols;
+        while (first < last && p->col[first].at + p->col[first].size - 1 + (x1 - 1) * p->stride_x < 0) first++;
+        while (last > first && p->col[last - 1].at + x0 * p->stride_x > p->in_w - 1) last--;
+        s->block[b] = (win_block){x0, x1 - x0, first, last};
+    }
+}
+
+PK_INLINE vf win_load(const float *p, int lanes) { return lanes == VL ? v_load(p) : v_load_n(p, lanes); }
+PK_INLINE void win_store(float *p, vf v, int lanes) {
+    if (lanes == VL) v_store(p, v);
+    else v_store_n(p, v, lanes);
+}
+
+/* The map into the plane, stuffed with zeros, pads zeroed; T after it. */
+static inline void win_pack(win_stream *s, const pk_window_io *io) {
+    const pk_window *p = s->p;
+    const float *from = io->x;
+    memset(s->x - s->pad * VL, 0, (size_t)s->pad * VL * sizeof(float));
+    for (int y = 0; y < p->in_h; y++) {
+        float *to = s->x + y * s->pitch;
+        if (y % p->stuff_y || p->stuff_x > 1) memset(to, 0, (size_t)p->in_w * VL * sizeof(float));
+        memset(to + p->in_w * VL, 0, (size_t)s->pad * VL * sizeof(float));
+        if (y % p->stuff_y) continue;
+        for (int x = 0; x < p->in_w; x += p->stuff_x, from += io->ldx) v_store(to + x * VL, win_load(from, io->lanes));
+    }
+    if (s->x != s->t)
+        memcpy(s->t - s->pad * VL, s->x - s->pad * VL, (size_t)(p->in_h * s->pitch + s->pad * VL) * sizeof(float));
+}
+
+PK_INLINE void win_add_rows(float *to, const float *a, const float *b, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i += VL) v_store(to + i, v_add(v_load(a + i), v_load(b + i)));
+}
+
+/* T from sums of h rows to sums of 2h, the last row first. */
+static inline void win_double(win_stream *s) {
+    const int h = s->height, rows = s->p->in_h + h - 1; /* rows T has */
+    for (int r = rows + h - 1; r >= h; r--) {
+        float *to = s->t + r * s->pitch, *back = to - h * s->pitch;
+        if (r < rows) win_add_rows(to, to, back, s->pitch);
+        else memcpy(to, back, (size_t)s->pitch * sizeof(float));
+    }
+    s->height = 2 * h;
+}
+
+/* The row of sums of rows [last - size + 1, last] of the map. */
+static inline float *win_row(win_stream *s, int size, int last) {
+    const int h = s->height, in_h = s->p->in_h;
+    if (size == h) return s->t + last * s->pitch;
+    int low = last - size + 1 > 0 ? last - size + 1 : 0, high = last - h < in_h - 1 ? last - h : in_h - 1;
+    const float *top = last < in_h + h - 1 ? s->t + last * s->pitch : NULL;
+    for (int x = 0; x < s->p->in_w * VL; x += VL) {
+        vf sum = top ? v_load(top + x) : v_zero();
+        for (int r = low; r <= high; r++) sum = v_add(sum, v_load(s->x + r * s->pitch + x));
+        v_store(s->sum + x, sum);
+    }
+    return s->sum;
+}
+
+/* to[s] = a[s] + b[s + na] for s in -(na + nb - 1) .. w - 1, a and b being zero outside -(na - 1) .. w - 1 and so on. */
+static inline void win_join(float *to, const float *a, int na, const float *b, int nb, int w) {
+    const float *ahead = b + na * VL;
+    int s = -(na + nb - 1);
+    for (; s < -(na - 1); s++) v_store(to + s * VL, v_load(ahead + s * VL));
+    for (; s < w - na; s++) v_store(to + s * VL, v_add(v_load(a + s * VL), v_load(ahead + s * VL)));
+    for (; s < w; s++) v_store(to + s * VL, v_load(a + s * VL));
+}
+
+/* All box rows of one row, and src for them. */
+static inline void win_box_rows(win_stream *s, float *row) {
+    const pk_window *p = s->p;
+    s->box[0] = row;
+    for (int b = 1; b < p->boxes; b++) {
+        const pk_box *box = &p->box[b];
+        win_join(s->box[b], s->box[box->a], p->box[box->a].size, s->box[box->b], p->box[box->b].size, p->in_w);
+    }
+    for (int j = 0; j < p->cols; j++) s->src[j] = s->box[p->col[j].box] + (ptrdiff_t)p->col[j].at * VL;
+}
+
+/* Up to TILE_R bands that look at one row, and the output rows they look from. */
+typedef struct win_group {
+    int n, band[TILE_R], out[TILE_R];
+} win_group;
+
+/* Stream all rows of all heights: use(s, group) for bands and output rows that share the boxes of a row. */
+PK_INLINE void win_stream_rows(win_stream *s, void (*use)(win_stream *s, const win_group *g)) {
+    const pk_window *p = s->p;
+    for (int k = 0; k < p->heights; k++) {
+        const pk_height *h = &p->height[k];
+        while (s->height <= h->size / 2) win_double(s);
+        for (int top = 1 - h->size; top < p->in_h; top++) {
+            win_group g = {.n = 0};
+            bool ready = false;
+            for (int i = 0; i < h->count; i++) {
+                int band = p->order[h->first + i], seen = top - p->row[band].at;
+                if (seen >= 0 && seen % p->stride_y == 0 && seen / p->stride_y < p->out_h) {
+                    g.band[g.n] = band;
+                    g.out[g.n++] = seen / p->stride_y;
+                }
+                if (g.n == TILE_R || (g.n && i == h->count - 1)) {
+                    if (!ready) win_box_rows(s, win_row(s, h->size, top + h->size - 1));
+                    ready = true;
+                    use(s, &g);
+                    g.n = 0;
+                }
+            }
+        }
+    }
+}
+
+#endif
