@@ -95,6 +95,11 @@ $(BUILD)/gen/registry.c: csrc/registry.awk $(REGISTERED)
 	@mkdir -p $(@D)
 	awk -f csrc/registry.awk $(REGISTERED) > $@
 
+$(BUILD)/gen/gen/ops.h: csrc/registry.awk $(REGISTERED)
+	@mkdir -p $(@D)
+	awk -v header=1 -f csrc/registry.awk $(REGISTERED) > $@
+$(OBJ) $(LUA_OBJ) $(CHECK_OBJ): | $(BUILD)/gen/gen/ops.h
+
 $(BUILD)/obj/gen/registry.o: $(BUILD)/gen/registry.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(COMPILE) -c -o $@ $<

@@ -114,6 +114,21 @@ const pk_field *pk_schema_find(const pk_field *fields, int count, const char *na
     return NULL;
 }
 
+bool pk_schema_set(const pk_field *fields, int count, void *params, const char *name, double value) {
+    const pk_field *f = pk_schema_find(fields, count, name);
+    void *p = f ? at(params, f) : NULL;
+    switch (f ? f->type : PK_TEXT) {
+    case PK_BOOL: *(bool *)p = value != 0; return true;
+    case PK_INT:
+    case PK_DIM: *(int64_t *)p = (int64_t)value; return true;
+    case PK_FLOAT: *(double *)p = value; return true;
+    case PK_ENUM: *(int *)p = (int)value; return true;
+    case PK_PAIR:
+    case PK_PADDING: ((int64_t *)p)[0] = ((int64_t *)p)[1] = (int64_t)value; return true;
+    default: return false;
+    }
+}
+
 /* Edits (insert, drop, replace) between two words, given up past 31 letters. */
 static int edit_distance(const char *a, const char *b) {
     enum { MOST = 32 };

@@ -51,6 +51,8 @@ int pk_choice_find(const char *choices, const char *word);
 const char *pk_choice_name(const char *choices, int i, char *buffer, size_t size);
 /* Set one field from text ("kernel", "51"; lists "1,2,1"; pairs "3,1"; bools true/false): tests and tools use it. */
 pk_status pk_schema_parse(const char *owner, const pk_field *fields, int count, void *params, const char *name, const char *text);
+/* Set a bool, number, choice, dim, pair or padding (both halves) by name; false when there is no such field. */
+bool pk_schema_set(const pk_field *fields, int count, void *params, const char *name, double value);
 /* The field of that name, or null. */
 const pk_field *pk_schema_find(const pk_field *fields, int count, const char *name);
 /* The known name nearest to a misspelt one, or null when nothing is near. */

@@ -1,0 +1,129 @@
+/* Block (ConvNeXt style: mixer, norm, MLP, layer scale, drop path, residual) and its Mlp. */
+#include <stdio.h>
+
+#include "nn/args.h"
+#include "nn/block.h"
+
+/* ---- Mlp ---- */
+
+typedef struct mlp_options {
+    int64_t channels, hidden;
+} mlp_options;
+
+static pk_status add_linear(pk_module *m, const char *name, int64_t in, int64_t out) {
+    pk_options o;
+    pk_options_begin(&o, &pk_class_Linear);
+    pk_options_set(&o, "in_features", (double)in);
+    pk_options_set(&o, "out_features", (double)out);
+    return pk_options_make(&o, m, name, NULL);
+}
+
+static pk_status mlp_build(pk_module *m) {
+    const mlp_options *o = m->options;
+    PK_TRY(add_linear(m, "fc1", o->channels, o->hidden));
+    return add_linear(m, "fc2", o->hidden, o->channels);
+}
+
+static pk_status mlp_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
+    pk_tensor *hidden, *active;
+    PK_TRY(pk_module_forward_child(m, 0, x, &hidden));
+    pk_status status = pk_run1(&pk_op_gelu, hidden, &active);
+    pk_tensor_release(hidden);
+    PK_TRY(status);
+    status = pk_module_forward_child(m, 1, active, y);
+    pk_tensor_release(active);
+    return status;
+}
+
+static const pk_field mlp_fields[] = {
+    F_NEED(mlp_options, channels, 1, F_CHANNELS, "size of the last dimension, in and out"),
+    F_NEED(mlp_options, hidden, 1, F_CHANNELS, "size between the two linear layers"),
+};
+
+const pk_class pk_class_Mlp = {
+    .name = "Mlp",
+    .doc = "Linear, GELU, Linear over the last dimension.",
+    .options_size = sizeof(mlp_options),
+    .fields = mlp_fields,
+    .nfields = F_COUNT(mlp_fields),
+    .build = mlp_build,
+    .forward = mlp_forward,
+};
+
+/* ---- Block ---- */
+
+typedef pk_block_options options;
+
+static pk_status add_norm(pk_module *m, const pk_class *cls, const char *name, int64_t channels) {
+    pk_options o;
+    pk_options_begin(&o, cls);
+    pk_options_set(&o, "channels", (double)channels);
+    return pk_options_make(&o, m, name, NULL);
+}
+
+static pk_status build(pk_module *m) {
+    const options *o = m->options;
+    int64_t hidden = (int64_t)(o->mlp_ratio * (double)o->channels + 1e-9);
+    if (o->own_position) PK_TRY(pk_mixer_add_position(m, &o->mixer, pk_mixer_channels(&o->mixer, o->channels)));
+    pk_tensor *position = o->own_position ? pk_module_tensor(m, "position") : o->given_position;
+    PK_TRY(pk_mixer_make(m, "conv_dw", &o->mixer, o->channels, position));
+    PK_TRY(add_norm(m, o->norm == PK_NORM_BATCH ? &pk_class_BatchNorm : &pk_class_LayerNorm, "norm", o->channels));
+    const mlp_options mlp = {o->channels, hidden > 0 ? hidden : 1};
+    PK_TRY(pk_module_make(m, "mlp", &pk_class_Mlp, &mlp, NULL));
+    if (o->layer_scale <= 0) return PK_OK;
+    return pk_module_parameter(m, "gamma", 1, &o->channels, PK_INIT_CONSTANT, o->layer_scale);
+}
+
+static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
+    const options *o = m->options;
+    pk_tensor *h = pk_tensor_retain(x);
+    for (int i = 0; i < 3; i++) { /* conv_dw, norm, mlp */
+        pk_tensor *next;
+        pk_status status = pk_module_forward_child(m, i, h, &next);
+        pk_tensor_release(h);
+        PK_TRY(status);
+        h = next;
+    }
+    pk_tensor *in[] = {h, x, pk_module_tensor(m, "gamma")};
+    pk_args args;
+    pk_args_begin(&args, &pk_op_scale_residual);
+    pk_args_set(&args, "p", m->training ? o->drop_path : 0);
+    pk_status status = pk_args_run(&args, in, 3, y);
+    pk_tensor_release(h);
+    return status;
+}
+
+static const pk_field fields[] = {
+    F_NEED(options, channels, 1, F_CHANNELS, "channels"),
+    F_MIXER(options, mixer),
+    F_FLOAT(options, mlp_ratio, 4, 1e-6, 64, "hidden size of the MLP over channels"),
+    F_FLOAT(options, drop_path, 0, 0, 0.999999, "chance to drop the branch for a sample"),
+    F_FLOAT(options, layer_scale, 1e-6, 0, 1e6, "initial gamma; 0: no layer scale"),
+    F_ENUM(options, norm, PK_NORM_LAYER, "layer|batch", "norm before the MLP"),
+    F_BOOL(options, own_position, 1, "make a position map (peripheral mixers, unless position_mode is off)"),
+};
+
+static void describe(const pk_module *m, char *text, size_t size) {
+    const options *o = m->options;
+    snprintf(text, size, "%lld, drop path %.3g", (long long)o->channels, o->drop_path);
+}
+
+const pk_class pk_class_Block = {
+    .name = "Block",
+    .doc = "x + drop_path(gamma * mlp(norm(mixer(x)))): the block of ConvNeXt, SLaK and PeLK (section 4.4).",
+    .options_size = sizeof(options),
+    .fields = fields,
+    .nfields = F_COUNT(fields),
+    .build = build,
+    .forward = forward,
+    .describe = describe,
+};
+
+pk_status pk_block_make(pk_module *m, const char *name, const pk_block_options *o) {
+    pk_module *made;
+    PK_TRY(pk_module_make(m, name, &pk_class_Block, o, &made));
+    ((options *)made->options)->given_position = NULL; /* the mixer has its own reference */
+    return PK_OK;
+}
+
+void pk_block_defaults(pk_block_options *o) { pk_schema_defaults(fields, F_COUNT(fields), o, sizeof *o); }
