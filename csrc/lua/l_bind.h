@@ -22,6 +22,10 @@ void l_reclaim(lua_State *L);
 void l_push_tensors(lua_State *L, pk_tensor *const *t, int n);
 /* Push a view or an existing tensor: the collector hears nothing, for no memory was taken. */
 void l_push_view(lua_State *L, pk_tensor *t);
+/* A reference of our own to the tensor at arg, in a box pushed on the stack: for work that makes Lua values on the way,
+ * during which a finaliser may free the argument. l_drop_tensor empties that box. */
+pk_tensor *l_hold_tensor(lua_State *L, int arg);
+void l_drop_tensor(lua_State *L, int index);
 /* Tell Lua's collector what the library took since the last time. */
 void l_note_memory(lua_State *L);
 

@@ -139,6 +139,19 @@ void l_push_module(lua_State *L, pk_module *m) {
     l_note_memory(L);
 }
 
+pk_tensor *l_hold_tensor(lua_State *L, int arg) {
+    arg = lua_absindex(L, arg);
+    l_box *box = l_new_box(L, L_TENSOR);
+    return box->object = pk_tensor_retain(l_check_tensor(L, arg));
+}
+
+void l_drop_tensor(lua_State *L, int index) {
+    l_box *box = lua_touserdata(L, index);
+    pk_tensor *t = box->object;
+    box->object = NULL;
+    pk_tensor_release(t);
+}
+
 /* ---- memory ---- */
 
 /* Bytes the library held when the collector was last told. A graph holds far more than the tensor that is pushed, so
