@@ -100,6 +100,7 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
         row += (p->in_w + p->box[b].size + 2 * s->pad) * VL;
     }
     memset(s->boxes, 0, (size_t)(wide * vector));
+    if (s->sum) memset(s->sum - s->pad * VL, 0, (size_t)(pitch + s->pad * vector));
     return at;
 }
 
