@@ -99,6 +99,15 @@ int64_t pk_dict_find(const pk_dict *d, const char *name) {
     return -1;
 }
 
+static int compare_items(const void *a, const void *b) {
+    return strcmp(((const pk_named *)a)->name, ((const pk_named *)b)->name);
+}
+
+void pk_dict_arrange(pk_dict *d) {
+    if (d->count > 1) qsort(d->item, (size_t)d->count, sizeof *d->item, compare_items);
+    unsort(d);
+}
+
 void pk_dict_clear(pk_dict *d) {
     for (int64_t i = 0; i < d->count; i++) {
         pk_free(d->item[i].name);

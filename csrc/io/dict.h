@@ -27,6 +27,7 @@ pk_status pk_dict_note(pk_dict *d, const char *key, const char *value);
 /* Make pk_dict_find possible. PK_EINVAL if a name or a key occurs twice; the message names it. */
 pk_status pk_dict_sort(pk_dict *d);
 int64_t pk_dict_find(const pk_dict *d, const char *name); /* -1: not there */
+void pk_dict_arrange(pk_dict *d); /* put the items in the order of their names */
 void pk_dict_clear(pk_dict *d);
 
 #endif
