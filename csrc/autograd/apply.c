@@ -6,6 +6,9 @@
 #include "core/alloc.h"
 
 static _Thread_local bool grad_enabled = true;
+static _Thread_local double flops;
+
+double pk_flops_counter(void) { return flops; }
 
 bool pk_grad_enabled(void) { return grad_enabled; }
 bool pk_set_grad_enabled(bool on) {
@@ -96,6 +99,14 @@ static pk_status attach_node(pk_call *c, pk_tensor *const *origin) {
     return PK_OK;
 }
 
+static void count_flops(const pk_call *c) {
+    if (c->op->flops) {
+        flops += c->op->flops(c);
+        return;
+    }
+    for (int i = 0; i < c->nout && !c->op->is_view; i++) flops += (double)pk_numel(c->out[i]);
+}
+
 static pk_status run(pk_call *c, pk_tensor *const *in, int nin) {
     PK_TRY(pk_schema_check(c->op->name, c->op->fields, c->op->nfields, c->params));
     PK_TRY(take_inputs(c, in, nin));
@@ -105,6 +116,7 @@ static pk_status run(pk_call *c, pk_tensor *const *in, int nin) {
     PK_TRY(c->op->infer(c));
     PK_TRY(make_outputs(c));
     PK_TRY(c->op->forward(c));
+    count_flops(c);
     return c->keep ? attach_node(c, in) : PK_OK;
 }
 

@@ -28,6 +28,9 @@ void pk_node_release(pk_node *node); /* null is fine; frees long chains without 
 /* One output, checked to be one: the common case of pk_apply. in ends at nin. */
 pk_status pk_apply1(const pk_op *op, const void *params, pk_tensor *const *in, int nin, pk_tensor **out);
 
+/* Floating-point operations of all forwards of this thread so far (a multiply-add counts 2): take differences. */
+double pk_flops_counter(void);
+
 /* In-place writes by users: an error when t is part of a graph, or a leaf that wants gradients while they are on. */
 pk_status pk_check_writable(const char *function, const pk_tensor *t);
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/alloc.h"
 #include "core/rng.h"
@@ -197,10 +198,26 @@ pk_module *pk_module_get(pk_module *m, const char *path) {
 
 /* ---- forward ---- */
 
+static _Thread_local pk_watch *watch;
+
+pk_watch *pk_module_watch(pk_watch *w) {
+    pk_watch *was = watch;
+    watch = w;
+    return was;
+}
+
 pk_status pk_module_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     *y = NULL;
     PK_RETURN_IF(!m->cls->forward, PK_EINVAL, "%s has no forward", m->cls->name);
-    return m->cls->forward(m, x, y);
+    if (!watch) return m->cls->forward(m, x, y);
+    struct timespec before, after;
+    double flops = pk_flops_counter();
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    PK_TRY(m->cls->forward(m, x, y));
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    watch->saw(watch, m, *y, pk_flops_counter() - flops,
+               (double)(after.tv_sec - before.tv_sec) + 1e-9 * (double)(after.tv_nsec - before.tv_nsec));
+    return PK_OK;
 }
 
 /* "blocks" in front of "0: message" gives "blocks.0: message": a path is what has no blank before its colon. */

@@ -74,6 +74,13 @@ pk_status pk_module_forward(pk_module *m, pk_tensor *x, pk_tensor **y);
 /* Child number i, its name put before a message. */
 pk_status pk_module_forward_child(pk_module *m, int i, pk_tensor *x, pk_tensor **y);
 
+/* Somebody who is told of every forward of this thread once it is through: the module, what it gave, floating-point
+ * operations and seconds, its children's included. Returns who watched before; null ends it. */
+typedef struct pk_watch {
+    void (*saw)(struct pk_watch *w, pk_module *m, const pk_tensor *y, double flops, double seconds);
+} pk_watch;
+pk_watch *pk_module_watch(pk_watch *w);
+
 void pk_module_train(pk_module *m, bool training);
 
 /* Visit every slot that is not shared, depth first, in the order of building; path is "a.b.weight". */

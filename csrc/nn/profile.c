@@ -1,0 +1,90 @@
+/* Watching a forward. */
+#include "nn/profile.h"
+
+#include <string.h>
+
+#include "core/alloc.h"
+
+const pk_profile_row *pk_profile_find(const pk_profile *p, const pk_module *m) {
+    for (int64_t i = 0; i < p->count; i++)
+        if (p->row[i].module == m) return &p->row[i];
+    return NULL;
+}
+
+static void saw(pk_watch *w, pk_module *m, const pk_tensor *y, double flops, double seconds) {
+    pk_profile_row *r = (pk_profile_row *)pk_profile_find((pk_profile *)w, m);
+    if (!r) return;
+    r->calls++;
+    r->ndim = y->ndim;
+    memcpy(r->shape, y->shape, sizeof r->shape);
+    r->flops += flops;
+    r->seconds += seconds;
+}
+
+static pk_status count_module(void *context, const char *path, pk_module *m, int depth) {
+    (void)path, (void)m, (void)depth;
+    ++*(int64_t *)context;
+    return PK_OK;
+}
+
+static pk_status add_module(void *context, const char *path, pk_module *m, int depth) {
+    pk_profile *p = context;
+    (void)path, (void)depth;
+    if (p->count < p->room) p->row[p->count++] = (pk_profile_row){.module = m};
+    return PK_OK;
+}
+
+typedef struct modes {
+    bool *training;
+    int64_t at;
+} modes;
+
+static pk_status save_mode(void *context, const char *path, pk_module *m, int depth) {
+    modes *s = context;
+    (void)path, (void)depth;
+    s->training[s->at++] = m->training;
+    return PK_OK;
+}
+
+static pk_status restore_mode(void *context, const char *path, pk_module *m, int depth) {
+    modes *s = context;
+    (void)path, (void)depth;
+    m->training = s->training[s->at++];
+    return PK_OK;
+}
+
+pk_status pk_profile_run(pk_profile *p, pk_module *m, pk_tensor *x) {
+    *p = (pk_profile){.watch = {saw}};
+    modes s = {0};
+    pk_tensor *y;
+    PK_TRY(pk_module_each(m, count_module, &p->room));
+    p->row = pk_alloc_zeroed(p->room * (int64_t)sizeof *p->row);
+    s.training = pk_alloc(p->room);
+    if (!p->row || !s.training) {
+        pk_free(s.training);
+        pk_profile_free(p);
+        return pk_no_memory(p->room * (int64_t)sizeof *p->row);
+    }
+    pk_module_each(m, add_module, p);
+    pk_module_each(m, save_mode, &s);
+    pk_module_train(m, false);
+    bool grads = pk_set_grad_enabled(false);
+    pk_watch *before = pk_module_watch(&p->watch);
+    pk_status status = pk_module_forward(m, x, &y);
+    pk_module_watch(before);
+    pk_set_grad_enabled(grads);
+    s.at = 0;
+    pk_module_each(m, restore_mode, &s);
+    pk_free(s.training);
+    if (status == PK_OK)
+        pk_tensor_release(y);
+    else
+        pk_profile_free(p);
+    return status;
+}
+
+void pk_profile_free(pk_profile *p) {
+    pk_free(p->row);
+    p->row = NULL;
+    p->count = p->room = 0;
+}

@@ -1,0 +1,27 @@
+/* One forward, measured module by module: for summaries and profiles. */
+#ifndef PK_NN_PROFILE_H
+#define PK_NN_PROFILE_H
+
+#include "nn/module.h"
+
+typedef struct pk_profile_row {
+    pk_module *module; /* borrowed */
+    int64_t calls;
+    int ndim;
+    int64_t shape[PK_MAX_DIMS]; /* of its last output */
+    double flops, seconds;      /* of all calls, children included */
+} pk_profile_row;
+
+typedef struct pk_profile {
+    pk_watch watch; /* first: it is what the tree sees */
+    pk_profile_row *row;
+    int64_t count, room;
+} pk_profile;
+
+/* Rows for all modules of m (in tree order), filled by a forward of x without gradients, in eval mode; the modes of the
+ * modules come back as they were. */
+pk_status pk_profile_run(pk_profile *p, pk_module *m, pk_tensor *x);
+const pk_profile_row *pk_profile_find(const pk_profile *p, const pk_module *m);
+void pk_profile_free(pk_profile *p);
+
+#endif

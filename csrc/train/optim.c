@@ -1,0 +1,114 @@
+/* SGD and AdamW with PyTorch's semantics, on flat arenas. */
+#include "train/optim.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/checked.h"
+#include "core/pool.h"
+#include "kernels/kernels.h"
+#include "nn/fields.h"
+
+static void sgd_step(const pk_optim *o, int64_t begin, int64_t end, double decay) {
+    const pk_optim_options *p = &o->options;
+    pk_k()->sgd_step(end - begin, pk_f32(o->params->values) + begin, pk_f32(o->params->grads) + begin,
+                     p->momentum != 0 ? pk_f32(o->state[0]) + begin : NULL, (float)p->lr, (float)p->momentum,
+                     (float)p->dampening, (float)decay, p->nesterov, o->steps == 1);
+}
+
+static void adamw_step(const pk_optim *o, int64_t begin, int64_t end, double decay) {
+    const pk_optim_options *p = &o->options;
+    double c1 = 1 - pow(p->beta1, (double)o->steps), c2 = 1 - pow(p->beta2, (double)o->steps);
+    pk_k()->adamw_step(end - begin, pk_f32(o->params->values) + begin, pk_f32(o->params->grads) + begin,
+                       pk_f32(o->state[0]) + begin, pk_f32(o->state[1]) + begin, (float)p->lr, (float)p->beta1,
+                       (float)p->beta2, (float)p->eps, (float)decay, (float)c1, (float)c2);
+}
+
+static const pk_field sgd_fields[] = {
+    F_FLOAT(pk_optim_options, lr, 0.1, 0, 1e6, "learning rate"),
+    F_FLOAT(pk_optim_options, momentum, 0.9, 0, 1, "share of the last step kept"),
+    F_FLOAT(pk_optim_options, dampening, 0, 0, 1, "share of the gradient left out of the momentum"),
+    F_FLOAT(pk_optim_options, weight_decay, 0, 0, 1e6, "added to the gradient as weight_decay * w"),
+    F_BOOL(pk_optim_options, nesterov, 0, "Nesterov's momentum"),
+};
+static const pk_field adamw_fields[] = {
+    F_FLOAT(pk_optim_options, lr, 1e-3, 0, 1e6, "learning rate"),
+    F_FLOAT(pk_optim_options, beta1, 0.9, 0, 0.999999999, "decay of the first moment"),
+    F_FLOAT(pk_optim_options, beta2, 0.999, 0, 0.999999999, "decay of the second moment"),
+    F_FLOAT(pk_optim_options, eps, 1e-8, 0, 1, "added to the root of the second moment"),
+    F_FLOAT(pk_optim_options, weight_decay, 0.05, 0, 1e6, "decoupled: w shrinks by lr * weight_decay a step"),
+};
+
+static const pk_optim_class classes[] = {
+    {"sgd", "Stochastic gradient descent with momentum.", sgd_fields, F_COUNT(sgd_fields), 1, {"momentum_buffer", NULL},
+     sgd_step},
+    {"adamw", "Adam with decoupled weight decay (Loshchilov and Hutter, 2019).", adamw_fields, F_COUNT(adamw_fields), 2,
+     {"exp_avg", "exp_avg_sq"}, adamw_step},
+};
+
+const pk_optim_class *pk_optim_find(const char *name) {
+    for (int i = 0; i < F_COUNT(classes); i++)
+        if (strcmp(classes[i].name, name) == 0) return &classes[i];
+    return NULL;
+}
+
+pk_status pk_optim_new(const pk_optim_class *cls, pk_module *m, const pk_optim_options *options,
+                       const char *const *no_decay, pk_optim **out) {
+    *out = NULL;
+    PK_TRY(pk_schema_check(cls->name, cls->fields, cls->nfields, options));
+    pk_optim *o = pk_alloc_zeroed(sizeof *o);
+    if (!o) return pk_no_memory(sizeof *o);
+    o->cls = cls;
+    o->options = *options;
+    pk_status status = pk_params_new(m, no_decay, &o->params);
+    for (int i = 0; i < cls->nstates && status == PK_OK; i++)
+        status = pk_tensor_zeros(PK_FLOAT32, 1, &o->params->total, &o->state[i]);
+    if (status == PK_OK)
+        *out = o;
+    else
+        pk_optim_free(o);
+    return status;
+}
+
+void pk_optim_free(pk_optim *o) {
+    if (!o) return;
+    pk_params_free(o->params);
+    for (int i = 0; i < 2; i++) pk_tensor_release(o->state[i]);
+    pk_free(o);
+}
+
+/* ---- a step: runs of equal weight decay, cut for the threads ---- */
+
+typedef struct step_job {
+    const pk_optim *o;
+    int64_t begin, end, chunks;
+    double decay;
+} step_job;
+
+static void step_chunk(void *context, int64_t i, int worker) {
+    const step_job *j = context;
+    (void)worker;
+    int64_t n = j->end - j->begin;
+    j->o->cls->step(j->o, j->begin + pk_chunk_begin(n, j->chunks, i), j->begin + pk_chunk_begin(n, j->chunks, i + 1),
+                    j->decay);
+}
+
+static void step_run(const pk_optim *o, int64_t begin, int64_t end, bool decay) {
+    step_job j = {o, begin, end, pk_chunks(end - begin, 1 << 14), decay ? o->options.weight_decay : 0};
+    pk_parallel(j.chunks, step_chunk, &j);
+}
+
+pk_status pk_optim_step(pk_optim *o) {
+    PK_TRY(pk_params_ready(o->params));
+    PK_TRY(pk_schema_check(o->cls->name, o->cls->fields, o->cls->nfields, &o->options));
+    o->steps++;
+    const pk_params *p = o->params;
+    for (int64_t first = 0, i = 1; i <= p->count; i++) {
+        if (i < p->count && p->param[i].decay == p->param[first].decay) continue;
+        step_run(o, p->param[first].at, i < p->count ? p->param[i].at : p->total, p->param[first].decay);
+        first = i;
+    }
+    pk_tensor_written(p->values);
+    return PK_OK;
+}

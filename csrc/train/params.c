@@ -1,0 +1,139 @@
+/* Arenas of parameters. */
+#include "train/params.h"
+
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/checked.h"
+
+enum { ALIGN = 16 }; /* elements: every parameter begins on a cache line */
+
+/* ---- collecting ---- */
+
+typedef struct collector {
+    pk_params *p;
+    const char *const *no_decay;
+    int64_t room;
+} collector;
+
+static bool named_in(const char *path, const char *const *list) {
+    for (; list && *list; list++)
+        if (strstr(path, *list)) return true;
+    return false;
+}
+
+static pk_status make_room(collector *c) {
+    if (c->p->count < c->room) return PK_OK;
+    int64_t room = c->room ? 2 * c->room : 64;
+    pk_param *grown = pk_alloc_zeroed(room * (int64_t)sizeof *grown);
+    if (!grown) return pk_no_memory(room * (int64_t)sizeof *grown);
+    if (c->p->count) memcpy(grown, c->p->param, (size_t)c->p->count * sizeof *grown);
+    pk_free(c->p->param);
+    c->p->param = grown;
+    c->room = room;
+    return PK_OK;
+}
+
+static pk_status collect(void *context, const char *path, pk_module *m, pk_slot *slot) {
+    collector *c = context;
+    (void)m;
+    if (slot->buffer || !slot->tensor->requires_grad) return PK_OK;
+    for (int64_t i = 0; i < c->p->count; i++)
+        if (c->p->param[i].tensor == slot->tensor) return PK_OK; /* shared with a module before */
+    PK_TRY(make_room(c));
+    pk_param *p = &c->p->param[c->p->count];
+    p->path = pk_strdup(path);
+    if (!p->path) return pk_no_memory((int64_t)strlen(path));
+    p->tensor = pk_tensor_retain(slot->tensor);
+    p->at = c->p->total;
+    p->count = pk_numel(slot->tensor);
+    p->decay = slot->tensor->ndim > 1 && !slot->no_decay && !named_in(path, c->no_decay);
+    c->p->total += pk_round_up(p->count, ALIGN);
+    c->p->count++;
+    return PK_OK;
+}
+
+/* ---- moving ---- */
+
+/* The window of an arena that belongs to parameter p. */
+static pk_status window(const pk_tensor *arena, const pk_param *p, pk_tensor **out) {
+    int64_t stride[PK_MAX_DIMS], s = 1;
+    for (int d = p->tensor->ndim - 1; d >= 0; d--) {
+        stride[d] = s;
+        s *= p->tensor->shape[d];
+    }
+    return pk_tensor_window(arena, p->tensor->ndim, p->tensor->shape, stride, p->at, out);
+}
+
+static pk_status adopt_gradient(pk_params *all, pk_param *p) {
+    pk_tensor *mine;
+    PK_TRY(window(all->grads, p, &mine));
+    if (p->tensor->grad)
+        pk_tensor_copy(mine, p->tensor->grad);
+    else
+        pk_tensor_fill(mine, 0);
+    pk_tensor_release(p->tensor->grad);
+    p->tensor->grad = mine;
+    return PK_OK;
+}
+
+static pk_status move_in(pk_params *all, pk_param *p) {
+    pk_tensor *mine;
+    PK_TRY(window(all->values, p, &mine));
+    pk_tensor_copy(mine, p->tensor);
+    pk_tensor_rebase(p->tensor, all->values->storage, p->at);
+    pk_tensor_release(mine);
+    return adopt_gradient(all, p);
+}
+
+static pk_status fill(pk_params *p, pk_module *m, const char *const *no_decay) {
+    collector c = {p, no_decay, 0};
+    PK_TRY(pk_module_each_slot(m, collect, &c));
+    PK_RETURN_IF(p->count == 0, PK_EINVAL, "the model has no parameter that requires a gradient");
+    PK_TRY(pk_tensor_zeros(PK_FLOAT32, 1, &p->total, &p->values));
+    PK_TRY(pk_tensor_zeros(PK_FLOAT32, 1, &p->total, &p->grads));
+    for (int64_t i = 0; i < p->count; i++) PK_TRY(move_in(p, &p->param[i]));
+    return PK_OK;
+}
+
+pk_status pk_params_new(pk_module *m, const char *const *no_decay, pk_params **out) {
+    *out = NULL;
+    pk_params *p = pk_alloc_zeroed(sizeof *p);
+    if (!p) return pk_no_memory(sizeof *p);
+    pk_status status = fill(p, m, no_decay);
+    if (status == PK_OK)
+        *out = p;
+    else
+        pk_params_free(p);
+    return status;
+}
+
+void pk_params_free(pk_params *p) {
+    if (!p) return;
+    for (int64_t i = 0; i < p->count; i++) {
+        pk_tensor_release(p->param[i].tensor);
+        pk_free(p->param[i].path);
+    }
+    pk_tensor_release(p->values);
+    pk_tensor_release(p->grads);
+    pk_free(p->param);
+    pk_free(p);
+}
+
+pk_status pk_params_ready(pk_params *p) {
+    for (int64_t i = 0; i < p->count; i++) {
+        pk_param *q = &p->param[i];
+        PK_RETURN_IF(q->tensor->storage != p->values->storage, PK_EINVAL,
+                     "parameter %s was moved by a later optimiser of this model: only the last one made can step", q->path);
+        if (!q->tensor->grad || q->tensor->grad->storage != p->grads->storage) PK_TRY(adopt_gradient(p, q));
+    }
+    return PK_OK;
+}
+
+void pk_params_zero_grad(pk_params *p) {
+    pk_tensor_fill(p->grads, 0);
+    for (int64_t i = 0; i < p->count; i++) {
+        pk_tensor *g = p->param[i].tensor->grad;
+        if (g && g->storage != p->grads->storage) pk_tensor_fill(g, 0);
+    }
+}

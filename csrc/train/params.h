@@ -1,0 +1,35 @@
+/* A model's parameters in two flat arenas, values and gradients, of one layout: whatever works on all parameters is one
+ * loop. Making it moves the parameters' storage; the tensors stay the same objects. */
+#ifndef PK_TRAIN_PARAMS_H
+#define PK_TRAIN_PARAMS_H
+
+#include "nn/module.h"
+
+typedef struct pk_param {
+    pk_tensor *tensor;
+    int64_t at, count; /* place in the arenas, elements */
+    bool decay;        /* weight decay applies: not for 1-D tensors, nor where the layer or the user says so */
+    char *path;        /* "stages.0.blocks.1.gamma" */
+} pk_param;
+
+typedef struct pk_params {
+    int64_t count, total; /* parameters; elements of an arena, padding counted */
+    pk_param *param;
+    pk_tensor *values, *grads;
+} pk_params;
+
+/* Collect what requires a gradient. no_decay: substrings of paths that take no weight decay, null at the end; null: none. */
+pk_status pk_params_new(pk_module *m, const char *const *no_decay, pk_params **out);
+void pk_params_free(pk_params *p);
+/* Are the parameters still here (no later arena took them), and all gradients in place? Gradients that backward made
+ * elsewhere are copied in. */
+pk_status pk_params_ready(pk_params *p);
+void pk_params_zero_grad(pk_params *p);
+
+/* 2-norm of all gradients of m that there are, summed in a fixed order. */
+pk_status pk_grad_norm(pk_module *m, double *norm);
+/* Scale all gradients so that their norm is at most max_norm; *norm is what it was. A norm that is not finite changes
+ * nothing. */
+pk_status pk_clip_grad_norm(pk_module *m, double max_norm, double *norm);
+
+#endif
