@@ -22,6 +22,10 @@ void l_reclaim(lua_State *L);
 void l_push_tensors(lua_State *L, pk_tensor *const *t, int n);
 /* Push a view or an existing tensor: the collector hears nothing, for no memory was taken. */
 void l_push_view(lua_State *L, pk_tensor *t);
+/* For finalisers: the object at arg, which its box gives up (null: it had none); raises when arg is of another kind. */
+void *l_take_object(lua_State *L, int arg, const char *tname);
+/* A box of that class whose object is gone. */
+bool l_is_freed(lua_State *L, int arg, const char *tname);
 /* A reference of our own to the tensor at arg, in a box pushed on the stack: for work that makes Lua values on the way,
  * during which a finaliser may free the argument. l_drop_tensor empties that box. */
 pk_tensor *l_hold_tensor(lua_State *L, int arg);

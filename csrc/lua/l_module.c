@@ -301,13 +301,9 @@ static int options(lua_State *L) {
     return 1;
 }
 
+/* m:free(), also by <close> and the collector: lets go of the tree; using m after it is an error. */
 static int free_box(lua_State *L) {
-    l_box *box = lua_touserdata(L, 1);
-    bool ours = lua_type(L, 1) == LUA_TUSERDATA && lua_rawlen(L, 1) == sizeof *box && box->magic == L_MAGIC &&
-                strcmp(box->tname, L_MODULE) == 0;
-    if (!ours) return luaL_typeerror(L, 1, L_MODULE);
-    pk_module *m = box->object;
-    box->object = NULL;
+    pk_module *m = l_take_object(L, 1, L_MODULE);
     lua_State *outer = current;
     current = L;
     pk_module_release(m);

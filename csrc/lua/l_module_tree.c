@@ -406,10 +406,7 @@ static void print_tree(luaL_Buffer *b, const pk_module *m, int depth) {
 }
 
 int l_module_print(lua_State *L) {
-    const l_box *box = lua_touserdata(L, 1);
-    bool freed = lua_type(L, 1) == LUA_TUSERDATA && lua_rawlen(L, 1) == sizeof *box && box->magic == L_MAGIC &&
-                 box->object == NULL;
-    if (freed) {
+    if (l_is_freed(L, 1, L_MODULE)) {
         lua_pushliteral(L, L_MODULE " (freed)");
         return 1;
     }

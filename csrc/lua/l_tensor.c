@@ -295,13 +295,7 @@ static int zero_grad(lua_State *L) {
 
 /* t:free(), also at the end of a <close> variable and by the collector: lets go now; using t after it is an error. */
 static int free_box(lua_State *L) {
-    l_box *box = lua_touserdata(L, 1);
-    bool ours = lua_type(L, 1) == LUA_TUSERDATA && lua_rawlen(L, 1) == sizeof *box && box->magic == L_MAGIC &&
-                strcmp(box->tname, L_TENSOR) == 0;
-    if (!ours) return luaL_typeerror(L, 1, L_TENSOR);
-    pk_tensor *t = box->object;
-    box->object = NULL;
-    pk_tensor_release(t);
+    pk_tensor_release(l_take_object(L, 1, L_TENSOR));
     return 0;
 }
 

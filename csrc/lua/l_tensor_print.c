@@ -157,10 +157,7 @@ static void add_footer(luaL_Buffer *b, const pk_tensor *t) {
 }
 
 int l_tensor_print(lua_State *L) {
-    const l_box *box = lua_touserdata(L, 1);
-    bool freed = lua_type(L, 1) == LUA_TUSERDATA && lua_rawlen(L, 1) == sizeof *box && box->magic == L_MAGIC &&
-                 box->object == NULL;
-    if (freed) {
+    if (l_is_freed(L, 1, L_TENSOR)) {
         lua_pushliteral(L, L_TENSOR " (freed)");
         return 1;
     }

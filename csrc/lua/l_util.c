@@ -69,6 +69,19 @@ void *l_check_object(lua_State *L, int arg, const char *tname) {
     return object;
 }
 
+void *l_take_object(lua_State *L, int arg, const char *tname) {
+    l_box *box = test_box(L, arg, tname);
+    if (box == NULL) luaL_typeerror(L, arg, tname);
+    void *object = box->object;
+    box->object = NULL;
+    return object;
+}
+
+bool l_is_freed(lua_State *L, int arg, const char *tname) {
+    const l_box *box = test_box(L, arg, tname);
+    return box != NULL && box->object == NULL;
+}
+
 pk_tensor *l_check_tensor(lua_State *L, int arg) { return l_check_object(L, arg, L_TENSOR); }
 pk_module *l_check_module(lua_State *L, int arg) { return l_check_object(L, arg, L_MODULE); }
 

@@ -1,0 +1,47 @@
+-- pelk: large-kernel ConvNets on CPUs. The module table: tensors and library functions from pelk.core; ops, nn, models,
+-- optim, data, viz, sparse, sweep and train are loaded when first used.
+
+local core = require "pelk.core"
+
+local pelk = {
+  _VERSION = core._VERSION,
+  -- the library
+  config = core.config, set_threads = core.set_threads, threads = core.threads, set_isa = core.set_isa,
+  manual_seed = core.manual_seed, memory = core.memory, reset_peak = core.reset_peak, trim = core.trim,
+  clock = core.clock, no_grad = core.no_grad, with_grad = core.with_grad, grad_enabled = core.grad_enabled,
+  -- tensors
+  tensor = core.tensor, zeros = core.zeros, ones = core.ones, full = core.full, empty = core.empty,
+  rand = core.rand, randn = core.randn, randint = core.randint, randperm = core.randperm,
+  arange = core.arange, eye = core.eye,
+  Tensor = core.Tensor, Module = core.Module,
+}
+
+-- Parts that are modules of their own, and functions that live in one: name -> module, field (nil: all of it).
+local lazy = {
+  ops = {"pelk.ops"}, nn = {"pelk.nn"}, models = {"pelk.models"}, optim = {"pelk.optim"}, sparse = {"pelk.sparse"},
+  data = {"pelk.data"}, viz = {"pelk.viz"}, sweep = {"pelk.sweep"},
+  train = {"pelk.train", "train"}, evaluate = {"pelk.train", "evaluate"},
+}
+
+-- A part that is not written in Lua is taken from the core.
+local function load_part(name)
+  local path, field = lazy[name][1], lazy[name][2]
+  if not package.searchpath(path, package.path) and not package.preload[path] and core[name] ~= nil then
+    return core[name]
+  end
+  local part = require(path)
+  if field and type(part) == "table" then return part[field] end
+  return part
+end
+
+return setmetatable(pelk, {
+  __index = function(self, name)
+    if lazy[name] then
+      local part = load_part(name)
+      rawset(self, name, part)
+      return part
+    end
+    return core[name]
+  end,
+  __tostring = function() return "pelk " .. core._VERSION end,
+})

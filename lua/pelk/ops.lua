@@ -1,0 +1,61 @@
+-- pelk.ops: the differentiable operations of the core, and the sugar that options alone do not give.
+
+local core = require "pelk.core"
+
+local ops = setmetatable({}, {__index = core.ops})
+
+-- peripheral_conv(x, w, {kernel=...}, position?, "valid"|"all"|"off"): the position map and how its taps count may
+-- follow the options; options last, with position_mode in them, work too.
+function ops.peripheral_conv(x, w, ...)
+  local options, position, mode, extra = {}
+  for i = 1, select("#", ...) do
+    local v = select(i, ...)
+    if type(v) == "table" then
+      for key, value in next, v do options[key] = value end
+    elseif type(v) == "string" then
+      mode = v
+    elseif v ~= nil then
+      if position ~= nil then extra = v end
+      position = v
+    end
+  end
+  if extra ~= nil then error("peripheral_conv: too many inputs, wants (x, w, {options}, position?, mode?)", 2) end
+  if mode ~= nil then options.position_mode = mode end
+  return core.ops.peripheral_conv(x, w, position, options)
+end
+
+-- One line for an op of list(): "linear(x, w, b?, {stride=1})".
+local function signature(op)
+  local parts = {}
+  for _, input in ipairs(op.inputs) do
+    parts[#parts + 1] = input.name .. (input.variadic and "..." or "") .. (input.optional and "?" or "")
+  end
+  local options = {}
+  for _, p in ipairs(op.parameters) do
+    local value = p.default
+    if type(value) == "table" then value = "{" .. table.concat(value, ",") .. "}" end
+    if type(value) == "string" then value = string.format("%q", value) end
+    options[#options + 1] = value == nil and p.name .. "=" or p.name .. "=" .. tostring(value)
+  end
+  if #options > 0 then parts[#parts + 1] = "{" .. table.concat(options, ", ") .. "}" end
+  return op.name .. "(" .. table.concat(parts, ", ") .. ")" .. (op.differentiable and "" or "  no gradient")
+end
+
+local op_mt = {__tostring = signature}
+local list_mt = {
+  __tostring = function(list)
+    local lines = {}
+    for i, op in ipairs(list) do lines[i] = signature(op) end
+    return table.concat(lines, "\n")
+  end,
+}
+
+-- list() -> every op: name, doc, inputs, parameters (type, default, min, max, choices), differentiable; prints as the
+-- list of signatures.
+function ops.list()
+  local list = core.ops.list()
+  for _, op in ipairs(list) do setmetatable(op, op_mt) end
+  return setmetatable(list, list_mt)
+end
+
+return ops
