@@ -24,16 +24,16 @@ typedef struct pk_grid_params {
 } pk_grid_params;
 
 /* Their schema rows, for a params struct with a member `member` of that type. */
-#define PK_GRID_FIELDS(type, member)                                                                                    \
-    {.name = "kernel", .type = PK_INT, .offset = offsetof(type, member.kernel), .def = 0, .min = 0, .max = 8191,         \
+#define PK_GRID_FIELDS(owner, member)                                                                                   \
+    {.name = "kernel", .type = PK_INT, .offset = offsetof(owner, member.kernel), .def = 0, .min = 0, .max = 8191,         \
      .doc = "side of the kernel, odd; 0: the grid's sum, or w's side"},                                                 \
-    {.name = "radius", .type = PK_INT, .offset = offsetof(type, member.radius), .def = 2, .min = 0, .max = 4095,         \
+    {.name = "radius", .type = PK_INT, .offset = offsetof(owner, member.radius), .def = 2, .min = 0, .max = 4095,         \
      .doc = "the fine centre reaches this far: (2 radius + 1) taps a side"},                                            \
-    {.name = "base", .type = PK_INT, .offset = offsetof(type, member.base), .def = 2, .min = 1, .max = 64,               \
+    {.name = "base", .type = PK_INT, .offset = offsetof(owner, member.base), .def = 2, .min = 1, .max = 64,               \
      .doc = "rings outside the centre are base, base^2, ... wide; 1: a dense kernel"},                                  \
-    {.name = "rule", .type = PK_ENUM, .offset = offsetof(type, member.rule), .def = 0, .choices = PK_GRID_RULES,         \
+    {.name = "rule", .type = PK_ENUM, .offset = offsetof(owner, member.rule), .def = 0, .choices = PK_GRID_RULES,         \
      .doc = "an outermost ring cut short is kept, or merged into the one inside it when narrower"},                     \
-    {.name = "grid", .type = PK_INTS, .offset = offsetof(type, member.grid), .def = NAN, .min = 1, .max = 8191,          \
+    {.name = "grid", .type = PK_INTS, .offset = offsetof(owner, member.grid), .def = NAN, .min = 1, .max = 8191,          \
      .doc = "explicit band widths instead, of odd total; they need not be symmetric"}
 
 /* The bands these parameters ask for. side: of the weights {side, side, C}, which a kernel of no other description
