@@ -1,0 +1,98 @@
+-- A data set: pictures (or features) and labels as tensors, perhaps only some of their rows.
+local core = require "pelk.core"
+local options = require "pelk.options"
+
+local Set = {}
+Set.__index = Set
+Set.__name = "pelk.Set"
+
+local function is_tensor(t, dtypes)
+  local ok, dtype = pcall(function() return t:dtype() end)
+  return type(t) == "userdata" and ok and dtypes:find(dtype, 1, true) ~= nil
+end
+
+-- x: uint8 or float32 {N,...}; y: labels int32 {N}, or any targets of N rows, or nil. classes: list of names.
+function Set.new(x, y, more)
+  more = options.read("data.tensors", more, { classes = { "table" }, name = { "string", "tensors" } })
+  if not is_tensor(x, "uint8 float32") then error("data.tensors: x must be a uint8 or float32 pelk.Tensor", 2) end
+  if y ~= nil and not is_tensor(y, "uint8 float32 int32") then error("data.tensors: y must be a pelk.Tensor", 2) end
+  if x:dim() == 0 or x:size(1) == 0 then error("data.tensors: x has no rows", 2) end
+  if y ~= nil and (y:dim() == 0 or y:size(1) ~= x:size(1)) then
+    error(("data.tensors: x has %d rows, y %d"):format(x:size(1), y:dim() > 0 and y:size(1) or 0), 2)
+  end
+  return setmetatable({ x = x:contiguous(), y = y and y:contiguous(), n = x:size(1), classes = more.classes,
+    name = more.name }, Set)
+end
+
+function Set:size() return self.n end
+function Set:__len() return self.n end
+
+-- The row of x and y that item i is.
+function Set:row(i)
+  local index = math.tointeger(i)
+  if not index or index < 1 or index > self.n then
+    error(("item %s, the data set has 1 to %d"):format(tostring(i), self.n), 2)
+  end
+  return self.rows and self.rows[index]:item() or index
+end
+
+-- Item i as it is: picture, label (a number for int32 labels, else a tensor).
+function Set:get(i)
+  local row = self:row(i)
+  if not self.y then return self.x[row] end
+  local label = self.y[row]
+  return self.x[row], label:dim() == 0 and label:item() or label
+end
+
+-- Shape of one item.
+function Set:shape()
+  local shape = self.x:shape()
+  return { table.unpack(shape, 2) }
+end
+
+local function with_rows(self, rows, name)
+  return setmetatable({ x = self.x, y = self.y, n = rows:size(1), rows = rows, classes = self.classes,
+    name = name }, Set)
+end
+
+-- Rows in an order of their own, nothing is copied.
+local function order(self, shuffle, seed) return core.epoch_order(self.rows or self.n, shuffle, seed, 0) end
+
+-- The items of a list of indices.
+function Set:subset(list)
+  if type(list) ~= "table" or #list == 0 then error("subset: wants a list of indices", 2) end
+  local rows = {}
+  for i, index in ipairs(list) do rows[i] = self:row(index) end
+  return with_rows(self, core.tensor(rows, { #rows }, { dtype = "int32" }), self.name)
+end
+
+-- The first n items.
+function Set:take(n)
+  local count = math.tointeger(n)
+  if not count or count < 1 or count > self.n then
+    error(("take: %s items, the data set has %d"):format(tostring(n), self.n), 2)
+  end
+  return with_rows(self, order(self, false, 0):narrow(1, 1, count), self.name)
+end
+
+-- Two data sets: a random part of the items, and the others. The same for the same seed.
+function Set:split(fraction, seed)
+  if type(fraction) ~= "number" or not (fraction > 0 and fraction < 1) then
+    error(("split: the fraction must lie between 0 and 1, got %s"):format(tostring(fraction)), 2)
+  end
+  local count = math.floor(self.n * fraction + 0.5)
+  if count < 1 or count >= self.n then
+    error(("split: %g of %d items leaves one side empty"):format(fraction, self.n), 2)
+  end
+  local rows = order(self, true, seed or 0)
+  return with_rows(self, rows:narrow(1, 1, count), self.name),
+    with_rows(self, rows:narrow(1, count + 1, self.n - count), self.name)
+end
+
+function Set:__tostring()
+  local classes = self.classes and (", %d classes"):format(#self.classes) or ""
+  local shape = table.concat(self:shape(), ",")
+  return ("%s: %d items of {%s} %s%s"):format(self.name, self.n, shape, self.x:dtype(), classes)
+end
+
+return Set
