@@ -54,14 +54,17 @@ all: $(BUILD)/pelk/core.so
 
 $(BUILD)/pelk/core.so: $(OBJ) $(LUA_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LIBFLAG) -o $@ $^ $(PELK_LIBS)
+	@echo '  LD  $@'
+	@$(CC) $(CFLAGS) $(LIBFLAG) -o $@ $^ $(PELK_LIBS)
 
 $(BUILD)/libpelk.a: $(OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@echo '  AR  $@'
+	@$(AR) rcs $@ $^
 
 $(BUILD)/check: $(CHECK_OBJ) $(BUILD)/libpelk.a
-	$(CC) $(CFLAGS) -o $@ $(CHECK_OBJ) $(BUILD)/libpelk.a $(PELK_LIBS)
+	@echo '  LD  $@'
+	@$(CC) $(CFLAGS) -o $@ $(CHECK_OBJ) $(BUILD)/libpelk.a $(PELK_LIBS)
 
 # A stamp of the flags: objects made with others are made anew.
 $(BUILD)/flags: FORCE
@@ -76,32 +79,36 @@ $(BUILD)/obj/kernels/ref_%.o: PELK_CFLAGS += -DPK_LEVEL=ref
 
 $(BUILD)/obj/%.o: csrc/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -c -o $@ $<
+	@echo '  CC  $<'
+	@$(COMPILE) -c -o $@ $<
 
 define body_rule
 $(BUILD)/obj/kernels/%__$(1).o: csrc/kernels/%.inc.c $(BUILD)/flags
 	@mkdir -p $$(@D)
-	$$(COMPILE) -O3 $$(FLAGS_$(1)) -DPK_LEVEL=$(1) -c -o $$@ $$<
+	@echo '  CC  $$< ($(1))'
+	@$$(COMPILE) -O3 $$(FLAGS_$(1)) -DPK_LEVEL=$(1) -c -o $$@ $$<
 endef
 $(foreach l,$(LEVELS),$(eval $(call body_rule,$(l))))
 
 $(BUILD)/obj/check/%.o: spec/check/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -c -o $@ $<
+	@echo '  CC  $<'
+	@$(COMPILE) -c -o $@ $<
 
 # The registries of ops and of module classes, from the lines that define them.
 REGISTERED := $(wildcard csrc/ops/op_*.c csrc/nn/nn_*.c)
 $(BUILD)/gen/registry.c: csrc/registry.awk $(REGISTERED)
 	@mkdir -p $(@D)
-	awk -f csrc/registry.awk $(REGISTERED) > $@
+	@awk -f csrc/registry.awk $(REGISTERED) > $@
 
 $(BUILD)/gen/gen/ops.h: csrc/registry.awk $(REGISTERED)
 	@mkdir -p $(@D)
-	awk -v header=1 -f csrc/registry.awk $(REGISTERED) > $@
+	@awk -v header=1 -f csrc/registry.awk $(REGISTERED) > $@
 $(OBJ) $(LUA_OBJ) $(CHECK_OBJ): | $(BUILD)/gen/gen/ops.h
 
 $(BUILD)/obj/gen/registry.o: $(BUILD)/gen/registry.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -c -o $@ $<
+	@echo '  CC  $<'
+	@$(COMPILE) -c -o $@ $<
 
 -include $(OBJ:.o=.d) $(LUA_OBJ:.o=.d) $(CHECK_OBJ:.o=.d)

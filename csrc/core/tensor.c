@@ -24,15 +24,13 @@ bool pk_dtype_parse(const char *name, pk_dtype *out) {
 }
 
 const char *pk_dims_text(int ndim, const int64_t *shape) {
-    enum { BUFFERS = 8, SIZE = 160 };
+    enum { BUFFERS = 8, SIZE = 24 * PK_MAX_DIMS + 8 }; /* 20 digits, a sign and a comma a dimension */
     static _Thread_local char buffer[BUFFERS][SIZE];
-    static _Thread_local int turn;
-    char *text = buffer[turn = (turn + 1) % BUFFERS];
-    int n = snprintf(text, SIZE, "{");
-    for (int d = 0; d < ndim && n < SIZE - 2; d++)
-        n += snprintf(text + n, (size_t)(SIZE - n), "%s%lld", d ? "," : "", (long long)shape[d]);
-    if (n > SIZE - 2) n = SIZE - 2;
-    snprintf(text + n, (size_t)(SIZE - n), "}");
+    static _Thread_local unsigned turn;
+    char *text = buffer[turn++ % BUFFERS], *end = text;
+    *end++ = '{';
+    for (int d = 0; d < ndim && d < PK_MAX_DIMS; d++) end += sprintf(end, "%s%lld", d ? "," : "", (long long)shape[d]);
+    memcpy(end, "}", 2);
     return text;
 }
 

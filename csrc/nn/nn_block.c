@@ -84,7 +84,7 @@ static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
         PK_TRY(status);
         h = next;
     }
-    pk_tensor *in[] = {h, x, pk_module_tensor(m, "gamma")};
+    pk_tensor *in[] = {h, pk_module_tensor(m, "gamma"), x};
     pk_args args;
     pk_args_begin(&args, &pk_op_scale_residual);
     pk_args_set(&args, "p", m->training ? o->drop_path : 0);

@@ -58,11 +58,11 @@ static pk_status residual_chain(pk_module *m, const pk_op *const *activation, pk
     pk_status status = PK_OK;
     for (int i = 0; i < m->nchildren && status == PK_OK; i++) status = advance(m, i, activation[i], &h);
     if (status == PK_OK) {
-        pk_tensor *in[] = {h, x};
+        pk_tensor *in[] = {h, NULL, x};
         pk_args args;
         pk_args_begin(&args, &pk_op_scale_residual);
         pk_args_set(&args, "p", m->training ? o->drop_path : 0);
-        status = pk_args_run(&args, in, 2, y);
+        status = pk_args_run(&args, in, 3, y);
     }
     pk_tensor_release(h);
     return status;

@@ -1,0 +1,73 @@
+/* What the training loop needs of the core and of the machine: right answers, the generator's state, the terminal,
+ * folders. */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/rng.h"
+#include "lua/l_bind.h"
+#include "train/metrics.h"
+
+/*** topk_hits(logits, labels, k) -> how many rows have their label among the k largest. */
+static int topk_hits(lua_State *L) {
+    int64_t hits;
+    l_check(L, pk_topk_hits(l_check_tensor(L, 1), l_check_tensor(L, 2), luaL_optinteger(L, 3, 1), &hits));
+    lua_pushinteger(L, hits);
+    return 1;
+}
+
+/*** random_state() -> seed, count; set_random_state(seed, count). */
+static int random_state(lua_State *L) {
+    uint64_t state[2];
+    pk_random_get_state(state);
+    lua_pushinteger(L, (lua_Integer)state[0]);
+    lua_pushinteger(L, (lua_Integer)state[1]);
+    return 2;
+}
+
+static int set_random_state(lua_State *L) {
+    const uint64_t state[2] = {(uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_checkinteger(L, 2)};
+    pk_random_set_state(state);
+    return 0;
+}
+
+/*** terminal() -> columns of the terminal that standard error is, or nil when it is none. */
+static int terminal(lua_State *L) {
+    struct winsize size;
+    if (!isatty(STDERR_FILENO)) return 0;
+    bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    lua_pushinteger(L, known ? size.ws_col : 80);
+    return 1;
+}
+
+/*** make_dir(path) -> true, or nil, message: the folder and those above it, where missing. */
+static int make_dir(lua_State *L) {
+    char path[4096];
+    size_t n;
+    const char *given = luaL_checklstring(L, 1, &n);
+    luaL_argcheck(L, n > 0 && n < sizeof path && strlen(given) == n, 1, "a path of 1 to 4095 bytes was expected");
+    memcpy(path, given, n + 1);
+    for (size_t i = 1; i <= n; i++) {
+        if (path[i] != '/' && path[i] != 0) continue;
+        char kept = path[i];
+        path[i] = 0;
+        struct stat s;
+        if (mkdir(path, 0777) != 0 && (stat(path, &s) != 0 || !S_ISDIR(s.st_mode))) {
+            int code = errno;
+            lua_pushnil(L);
+            lua_pushfstring(L, "%s: %s", path, strerror(code));
+            return 2;
+        }
+        path[i] = kept;
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {{"topk_hits", topk_hits}, {"random_state", random_state},
+                                     {"set_random_state", set_random_state}, {"terminal", terminal},
+                                     {"make_dir", make_dir}, {NULL, NULL}};
+
+void l_open_train(lua_State *L) { luaL_setfuncs(L, functions, 0); }

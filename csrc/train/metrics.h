@@ -1,0 +1,11 @@
+/* Counting right answers. */
+#ifndef PK_TRAIN_METRICS_H
+#define PK_TRAIN_METRICS_H
+
+#include "core/tensor.h"
+
+/* How many rows of logits {N,K} have their label (int32 {N}, 1..K) among the k largest. A label ranks after equal
+ * logits of smaller index; rows with NaN count as wrong. */
+pk_status pk_topk_hits(pk_tensor *logits, pk_tensor *labels, int64_t k, int64_t *hits);
+
+#endif

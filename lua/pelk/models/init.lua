@@ -1,0 +1,87 @@
+--- Models by name. A preset is a table of options of nn.Model; each architecture is a file of them in this folder.
+-- @module pelk.models
+
+local core = require("pelk.core")
+
+local architectures = { "convnext", "pelk" }
+
+local presets = {}
+for _, file in ipairs(architectures) do
+  for name, spec in pairs(require("pelk.models." .. file)) do presets[name] = spec end
+end
+
+local models = {}
+
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local t = {}
+  for k, v in pairs(value) do t[k] = copy(v) end
+  return t
+end
+
+--- Names of the presets, sorted.
+-- @string[opt] pattern a Lua pattern that the names must hold, "^pelk" say
+-- @treturn table list of names
+function models.list(pattern)
+  local names = {}
+  for name in pairs(presets) do
+    if not pattern or name:find(pattern) then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+--- How many single-letter edits apart two names are at the most similar place: for "did you mean".
+local function nearest(name)
+  local best, most = nil, 0
+  for known in pairs(presets) do
+    local same = 0
+    for i = 1, math.min(#name, #known) do
+      if name:sub(i, i) == known:sub(i, i) then same = same + 1 end
+    end
+    if same > most or (same == most and best and known < best) then best, most = known, same end
+  end
+  return most >= 3 and best or nil
+end
+
+--- The options of a preset, to edit and give to create.
+-- @string name one of list()
+-- @treturn table a copy of its own
+-- @raise for an unknown name, with the nearest known one
+function models.spec(name)
+  if type(name) ~= "string" then error("models.spec: expected a name, got " .. type(name), 2) end
+  if not presets[name] then
+    local near = nearest(name)
+    error(("no model is called '%s'%s; models.list() names all"):format(
+      name, near and (" (did you mean '%s'?)"):format(near) or ""), 2)
+  end
+  return copy(presets[name])
+end
+
+--- Make a model.
+-- @param model a preset's name, or a table of options of nn.Model
+-- @tab[opt] overrides options that replace the preset's: num_classes, in_channels, depths, dims, width, kernels, radius,
+-- base, rule, grid, position, position_shape, small_kernel, partial, mixer, mlp_ratio, drop_path, layer_scale, stem,
+-- head_init_scale
+-- @treturn Module with fresh weights (pelk.manual_seed decides them)
+-- @raise for options that do not exist or do not fit
+-- @usage local m = pelk.models.create("pelk_tiny", { num_classes = 10, kernels = { 31, 29, 27, 13 } })
+function models.create(model, overrides)
+  local spec
+  if type(model) == "table" then
+    spec = copy(model)
+  elseif type(model) == "string" then
+    spec = models.spec(model)
+  else
+    error("models.create: expected a name or a table of options, got " .. type(model), 2)
+  end
+  if overrides ~= nil and type(overrides) ~= "table" then
+    error("models.create: overrides must be a table, got " .. type(overrides), 2)
+  end
+  for k, v in pairs(overrides or {}) do spec[k] = copy(v) end
+  local ok, made = pcall(core.nn.Model, spec)
+  if not ok then error(made, 2) end
+  return made
+end
+
+return models
