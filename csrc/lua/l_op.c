@@ -131,8 +131,7 @@ int l_run_op(lua_State *L, const pk_op *op, const void *params, const int *at, i
     L_RETRY(L, status, pk_apply(op, params, in, nin, out, &nout));
     for (int i = 0; i < nin; i++) pk_tensor_release(in[i]);
     l_check(L, status);
-    if (op->is_view) l_push_view(L, out[0]);
-    else l_push_tensors(L, out, nout);
+    l_push_tensors(L, out, nout);
     return nout;
 }
 
@@ -209,18 +208,19 @@ static int list_ops(lua_State *L) {
     return 1;
 }
 
-/* An op whose first input is a tensor is a method of tensors too, where the class has none of that name. */
-static void push_methods(lua_State *L, int ops) {
+/* An op whose first input is a tensor is a method of tensors too. Where the class has a method of that name already (the
+ * views, whose places count from 1 in Lua), that one is also the op. */
+static void join_methods(lua_State *L, int ops) {
     luaL_getmetatable(L, L_TENSOR);
     lua_getfield(L, -1, "methods");
+    int methods = lua_gettop(L);
     const pk_op *op;
     for (int i = 0; (op = pk_op_at(i)) != NULL; i++) {
         if (op->args[0].name == NULL || (op->args[0].flags & PK_OPTIONAL)) continue;
-        bool known = lua_getfield(L, -1, op->name) != LUA_TNIL;
-        lua_pop(L, 1);
-        if (known) continue;
-        lua_getfield(L, ops, op->name);
-        lua_setfield(L, -2, op->name);
+        bool known = lua_getfield(L, methods, op->name) != LUA_TNIL;
+        if (!known) lua_getfield(L, ops, op->name);
+        lua_setfield(L, known ? ops : methods, op->name);
+        lua_settop(L, methods);
     }
     lua_pop(L, 2);
 }
@@ -234,7 +234,7 @@ void l_open_op(lua_State *L) {
         lua_pushcclosure(L, call_op, 1);
         lua_setfield(L, ops, op->name);
     }
-    push_methods(L, ops);
+    join_methods(L, ops);
     lua_pushcfunction(L, list_ops);
     lua_setfield(L, ops, "list");
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE); /* names for messages, see l_class */

@@ -128,11 +128,16 @@ static void push_copy(lua_State *L, int arg, pk_dtype type) {
     l_check(L, pk_tensor_copy(copy, t));
 }
 
-/* The op `clone` copies float32 tensors, for gradients flow through it. */
+/* A copy that gradients flow through, where they are wanted: the tensor times 1. */
 static void push_clone(lua_State *L, int arg) {
     const pk_tensor *t = l_check_tensor(L, arg);
-    if (t->dtype == PK_FLOAT32) l_run_op(L, l_find_op(L, "clone"), NULL, &arg, 1);
-    else push_copy(L, arg, t->dtype);
+    if (!pk_grad_enabled() || (t->node == NULL && !t->requires_grad)) {
+        push_copy(L, arg, t->dtype);
+        return;
+    }
+    lua_pushinteger(L, 1);
+    l_check_tensor_or_number(L, lua_gettop(L));
+    l_run_op(L, l_find_op(L, "mul"), NULL, (int[]){arg, lua_gettop(L)}, 2);
 }
 
 /* t:clone() -> a packed copy with its own memory. */
