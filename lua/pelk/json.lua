@@ -212,7 +212,7 @@ function json.decode(s)
   if ok then
     at = skip(s, at)
     if at > #s then return value end
-    _, value = pcall(fail, s, at, "something after the end")
+    value = select(2, pcall(fail, s, at, "something after the end"))
   end
   if type(value) ~= "table" or not value.message then error(value, 0) end
   return nil, value.message
