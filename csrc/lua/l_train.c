@@ -9,6 +9,7 @@
 #include "core/rng.h"
 #include "lua/l_bind.h"
 #include "train/metrics.h"
+#include "train/signals.h"
 
 /*** topk_hits(logits, labels, k) -> how many rows have their label among the k largest. */
 static int topk_hits(lua_State *L) {
@@ -42,6 +43,23 @@ static int terminal(lua_State *L) {
     return 1;
 }
 
+/*** signals_begin(), signals_end(): SIGINT and SIGTERM are only noted in between. signal_seen() -> its name, or nil. */
+static int signals_begin(lua_State *L) {
+    l_check(L, pk_signals_begin());
+    return 0;
+}
+
+static int signals_end(lua_State *L) {
+    (void)L;
+    pk_signals_end();
+    return 0;
+}
+
+static int signal_seen(lua_State *L) {
+    lua_pushstring(L, pk_signal_seen()); /* null pushes nil */
+    return 1;
+}
+
 /*** make_dir(path) -> true, or nil, message: the folder and those above it, where missing. */
 static int make_dir(lua_State *L) {
     char path[4096];
@@ -68,6 +86,7 @@ static int make_dir(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"topk_hits", topk_hits}, {"random_state", random_state},
                                      {"set_random_state", set_random_state}, {"terminal", terminal},
-                                     {"make_dir", make_dir}, {NULL, NULL}};
+                                     {"make_dir", make_dir}, {"signals_begin", signals_begin},
+                                     {"signals_end", signals_end}, {"signal_seen", signal_seen}, {NULL, NULL}};
 
 void l_open_train(lua_State *L) { luaL_setfuncs(L, functions, 0); }

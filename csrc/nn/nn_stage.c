@@ -42,7 +42,7 @@ static pk_status build(pk_module *m) {
     PK_TRY(pk_module_make(m, "blocks", &pk_class_Sequential, NULL, &part));
     for (int64_t i = 0; i < o->depth; i++) {
         pk_block_options b = o->block;
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "%lld", (long long)i);
         b.own_position = false;
         b.given_position = pk_module_tensor(m, "position");

@@ -2,6 +2,7 @@
 -- optim, data, viz, sparse, sweep and train are loaded when first used.
 
 local core = require "pelk.core"
+require "pelk.module"
 
 local pelk = {
   _VERSION = core._VERSION,
