@@ -71,7 +71,7 @@ static int32_t keep_bands(const pk_axis *axis, pk_band *kept) {
             if (begin < low) begin = (end < high + 1 ? end : high + 1) - grown;
             size = grown;
         }
-        kept[n++] = (pk_band){.at = begin, .size = size, .index = axis->reversed ? axis->count - 1 - b : b, .box = 0};
+        kept[n++] = (pk_band){.at = begin, .size = size, .index = axis->reversed ? axis->count - 1 - b : b};
     }
     return n;
 }
@@ -93,26 +93,85 @@ static void sort_rows(pk_window *p) {
     }
 }
 
-static int32_t find_box(const pk_window *p, int32_t size) {
-    for (int32_t b = 0; b < p->boxes; b++)
-        if (p->box[b].size == size) return b;
-    return -1;
+/* ---- box rows ----
+ * Storing a row costs more than reading one, so only sizes 4, 16, 64 ... are stored, and a column of size 2, 8 or 9 adds
+ * two or three of those as it reads them. Sizes that take more, or that many columns share, are stored too. */
+
+enum { NEAR = 18, /* sums up to this size read single pixels from the row itself, larger ones from a copy with margins */
+       SHARED = 4 /* columns times groups of rows that share a size: from then on it is stored */ };
+
+static int32_t parts_of(int32_t size) { /* the sum of its digits to base 4 */
+    int32_t n = 0;
+    for (; size; size /= 4) n += size % 4;
+    return n;
 }
 
-/* Add the box row of this size after those it is made of; sizes are smaller toward the leaves. */
+static bool is_far(int32_t size) { return size > NEAR && size % 4; }
+
+static int32_t need_box(pk_window *p, int32_t size);
+
+static int32_t unit_box(pk_window *p, int32_t unit, bool far) { return unit == 1 && !far ? 0 : need_box(p, unit); }
+
+/* Write down what a sum of `size` pixels is made of: powers of 4, the large ones first. Returns where. */
+static int32_t write_parts(pk_window *p, int32_t size) {
+    int32_t top = 1, shift = 0;
+    while (top <= (size - 1) / 4) top *= 4; /* a power of 4 is made of four of the next */
+    for (int32_t unit = top, left = size; unit >= 1; left %= unit, unit /= 4)
+        if (left >= unit) unit_box(p, unit, is_far(size)); /* make it first */
+    int32_t first = p->parts;
+    for (int32_t unit = top; unit >= 1; unit /= 4)
+        for (; size - shift >= unit; shift += unit)
+            p->part[p->parts++] = (pk_part){.box = unit_box(p, unit, is_far(size)), .shift = shift};
+    return first;
+}
+
+/* The stored row of this size, made when there is none. Size 1: a copy of the row. */
 static int32_t need_box(pk_window *p, int32_t size) {
-    int32_t found = find_box(p, size);
-    if (found >= 0) return found;
-    int32_t power = power_below(size), half = power == size ? size / 2 : power;
-    int32_t a = need_box(p, half), b = need_box(p, size - half);
-    p->box[p->boxes] = (pk_box){.size = size, .a = a, .b = b};
+    for (int32_t b = 1; b < p->boxes; b++)
+        if (p->box[b].size == size) return b;
+    int32_t first = p->parts;
+    if (size == 1) p->part[p->parts++] = (pk_part){0, 0};
+    else first = write_parts(p, size);
+    if (!is_far(size) && size % 4 + (size == 4) && p->near_box < size - 1) p->near_box = size - 1;
+    p->box[p->boxes] = (pk_box){.size = size, .first = first, .parts = p->parts - first};
     return p->boxes++;
 }
 
+static bool is_stored(const pk_window *p, int32_t size) {
+    int32_t same = 0, groups = (p->rows + 2) / 3;
+    if (parts_of(size) == 1 || parts_of(size) > PK_PARTS || is_far(size)) return true;
+    for (int32_t h = 0; h < p->heights; h++)
+        if ((p->height[h].count + 2) / 3 < groups) groups = (p->height[h].count + 2) / 3;
+    for (int32_t j = 0; j < p->cols; j++) same += p->col[j].size == size;
+    return same * groups >= SHARED;
+}
+
+static void plan_column(pk_window *p, pk_band *col) {
+    if (col->size > p->widest) p->widest = col->size;
+    if (col->size > 1 && !is_stored(p, col->size)) {
+        col->first = write_parts(p, col->size);
+        if (col->size % 4 && p->near_col < col->size - 1) p->near_col = col->size - 1;
+    } else {
+        int32_t box = col->size == 1 ? 0 : need_box(p, col->size);
+        col->first = p->parts;
+        p->part[p->parts++] = (pk_part){box, 0};
+    }
+    col->parts = p->parts - col->first;
+}
+
 static void plan_boxes(pk_window *p) {
-    p->box[0] = (pk_box){.size = 1, .a = 0, .b = 0};
+    p->box[0] = (pk_box){.size = 1};
     p->boxes = 1;
-    for (int32_t j = 0; j < p->cols; j++) p->col[j].box = need_box(p, p->col[j].size);
+    p->widest = 1;
+    for (int32_t j = 0; j < p->cols; j++) plan_column(p, &p->col[j]);
+    for (int32_t j = 1; j < p->cols; j++) /* sort by parts; equals stay in order */
+        for (int32_t i = j; i > 0 && p->col[i - 1].parts > p->col[i].parts; i--) {
+            pk_band other = p->col[i];
+            p->col[i] = p->col[i - 1];
+            p->col[i - 1] = other;
+        }
+    for (int32_t j = 0; j < p->cols; j++)
+        for (int32_t n = p->col[j].parts; n <= PK_PARTS; n++) p->group[n]++;
 }
 
 static void count_products(pk_window *p, const pk_axis *rows, const pk_axis *cols) {
@@ -125,17 +184,18 @@ static void count_products(pk_window *p, const pk_axis *rows, const pk_axis *col
 pk_status pk_window_new(const pk_axis *rows, const pk_axis *cols, pk_window **out) {
     PK_TRY(check_axis(rows));
     PK_TRY(check_axis(cols));
-    int64_t nr = rows->count, nc = cols->count, nboxes = nc * 2 + 64; /* a size adds itself, powers and remainders */
-    for (int64_t j = 0; j < nc; j++) nboxes += __builtin_popcount((unsigned)size_of(cols, (int32_t)j));
+    int64_t nr = rows->count, nc = cols->count, nboxes = nc + 16, nparts = 4 * 16; /* powers of 4, and a size each */
+    for (int64_t j = 0; j < nc; j++) nparts += PK_PARTS + parts_of(size_of(cols, (int32_t)j));
     int64_t bytes = (int64_t)sizeof(pk_window) + (nr + nc) * (int64_t)sizeof(pk_band) + nr * (int64_t)sizeof(pk_height) +
-                    nr * (int64_t)sizeof(int32_t) + nboxes * (int64_t)sizeof(pk_box);
+                    nr * (int64_t)sizeof(int32_t) + nboxes * (int64_t)sizeof(pk_box) + nparts * (int64_t)sizeof(pk_part);
     pk_window *p = pk_alloc_zeroed(bytes);
     if (!p) return pk_no_memory(bytes);
     p->row = (pk_band *)(p + 1);
     p->col = p->row + nr;
     p->height = (pk_height *)(p->col + nc);
     p->box = (pk_box *)(p->height + nr);
-    p->order = (int32_t *)(p->box + nboxes);
+    p->part = (pk_part *)(p->box + nboxes);
+    p->order = (int32_t *)(p->part + nparts);
     p->rows = keep_bands(rows, p->row);
     p->cols = keep_bands(cols, p->col);
     p->weight_cols = cols->count;

@@ -26,31 +26,44 @@ typedef struct pk_band {
     int32_t at;    /* first tap, relative to the output's place (negative: above / left of it) */
     int32_t size;  /* taps in the band, at least 1 */
     int32_t index; /* its row / column in the weight array */
-    int32_t box;   /* of columns: which box row (pk_window.box) has its sums */
+    int32_t first, parts; /* of columns: which box rows add up to its sums, 1 to PK_PARTS of pk_window.part */
 } pk_band;
 
-/* A horizontal box row of `size` pixels: box[a] at s plus box[b] at s + size of a. Box 0 is the row itself. */
+/* A box row, read `shift` pixels further right. */
+typedef struct pk_part {
+    int32_t box, shift;
+} pk_part;
+
+/* A stored row of horizontal sums of `size` pixels: what its parts add up to. Box 0 is the row itself. */
 typedef struct pk_box {
-    int32_t size, a, b;
+    int32_t size, first, parts;
 } pk_box;
+
+enum { PK_PARTS = 3 };
 
 /* Rows of one height: order[first .. first + count) are their places in row. */
 typedef struct pk_height {
     int32_t size, first, count;
 } pk_height;
 
-/* Bands ascend in `at` and do not overlap; gaps are allowed (dilation). Bands that no output can reach are left out, so
- * that a kernel never costs more than one of 2H-1; those partly out of reach take any convenient size out there. */
+/* Bands do not overlap; gaps are allowed (dilation). Rows ascend in `at`; columns in parts first, then in `at`. Bands that
+ * no output can reach are left out, so that a kernel never costs more than one of 2H-1; those partly out of reach take
+ * any convenient size out there. */
 typedef struct pk_window {
     int32_t rows, cols;  /* bands kept */
     int32_t weight_cols; /* columns of the weight array: weight (i, j) of channel c is w[(i * weight_cols + j) * C + c] */
     int32_t in_h, in_w, out_h, out_w;
     int32_t stride_y, stride_x, stuff_y, stuff_x;
     pk_band *row, *col;
+    int32_t group[PK_PARTS + 1]; /* columns of n parts are group[n-1] .. group[n]-1 */
     int32_t heights, boxes;
     pk_height *height;   /* distinct, ascending */
     int32_t *order;
-    pk_box *box;         /* distinct, ascending, all that is needed to build them too */
+    pk_box *box;         /* each after those it is made of */
+    pk_part *part;
+    int32_t parts;
+    int32_t near_col, near_box; /* pixels past its end that columns and boxes read of the row itself */
+    int32_t widest;             /* the largest size among columns */
     double products;     /* multiply-adds of one channel of one image: what is executed, clipping counted */
 } pk_window;
 

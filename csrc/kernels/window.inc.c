@@ -9,36 +9,43 @@ int64_t PK_NAME(window_scratch)(const pk_window *p) {
     return win_layout(p, NULL, &s);
 }
 
-/* out[r][x] += sum over columns [first, last) of w[r][j] * src[j][x]. */
-PK_INLINE void tile(const int R, const int X, const float *const *src, ptrdiff_t at, ptrdiff_t step, int first, int last,
-                    const float *const *w, float *const *out) {
+/* acc[r][x] += w[r][j] * sums of column j, for the columns [first, last), which are of so many parts. */
+PK_INLINE void columns(vf acc[TILE_R][TILE_X], const int R, const int X, const int parts, const float *const *src, ptrdiff_t at,
+                       ptrdiff_t step, int first, int last, const float *const *w) {
+    for (int j = first; j < last; j++) {
+        vf weight[TILE_R];
+        UNROLL for (int r = 0; r < R; r++) weight[r] = v_load(w[r] + j * VL);
+        UNROLL for (int x = 0; x < X; x++) {
+            vf b = win_box(src + j * PK_PARTS, at + x * step, parts);
+            if (R > 1 && parts == 1) WIN_HOLD(b);
+            UNROLL for (int r = 0; r < R; r++) acc[r][x] = v_fma(b, weight[r], acc[r][x]);
+        }
+    }
+}
+
+/* out[r][x] += sum over the columns that reach block b of w[r][j] * sums. */
+PK_INLINE void tile(const int R, const int X, const float *const *src, ptrdiff_t step, const win_block *b, const float *const *w,
+                    float *const *out) {
+    const ptrdiff_t at = b->x * step;
     vf acc[TILE_R][TILE_X];
     UNROLL for (int r = 0; r < R; r++) {
         UNROLL for (int x = 0; x < X; x++) acc[r][x] = v_load(out[r] + x * VL);
     }
-    for (int j = first; j < last; j++) {
-        const float *box = src[j] + at;
-        vf weight[TILE_R];
-        UNROLL for (int r = 0; r < R; r++) weight[r] = v_load(w[r] + j * VL);
-        UNROLL for (int x = 0; x < X; x++) {
-            vf b = v_load(box + x * step);
-            if (R > 1) WIN_HOLD(b);
-            UNROLL for (int r = 0; r < R; r++) acc[r][x] = v_fma(b, weight[r], acc[r][x]);
-        }
-    }
+    columns(acc, R, X, 1, src, at, step, b->first[0], b->last[0], w);
+    columns(acc, R, X, 2, src, at, step, b->first[1], b->last[1], w);
+    columns(acc, R, X, 3, src, at, step, b->first[2], b->last[2], w);
     UNROLL for (int r = 0; r < R; r++) {
         UNROLL for (int x = 0; x < X; x++) v_store(out[r] + x * VL, acc[r][x]);
     }
 }
 
-typedef void tile_fn(const float *const *src, ptrdiff_t at, ptrdiff_t step, int first, int last, const float *const *w,
-                     float *const *out);
+typedef void tile_fn(const float *const *src, ptrdiff_t step, const win_block *b, const float *const *w, float *const *out);
 
 #define TILE(R, X)                                                                                                     \
-    static void tile_##R##x##X(const float *const *src, ptrdiff_t at, ptrdiff_t step, int first, int last,             \
-                               const float *const *w, float *const *out) {                                             \
-        if (step == VL) tile(R, X, src, at, VL, first, last, w, out);                                                  \
-        else tile(R, X, src, at, step, first, last, w, out);                                                           \
+    static void tile_##R##x##X(const float *const *src, ptrdiff_t step, const win_block *b, const float *const *w,     \
+                               float *const *out) {                                                                    \
+        if (step == VL) tile(R, X, src, VL, b, w, out);                                                                \
+        else tile(R, X, src, step, b, w, out);                                                                         \
     }
 #define TILES_6(R) TILE(R, 1) TILE(R, 2) TILE(R, 3) TILE(R, 4) TILE(R, 5) TILE(R, 6)
 #define NAMES_6(R) tile_##R##x1, tile_##R##x2, tile_##R##x3, tile_##R##x4, tile_##R##x5, tile_##R##x6
@@ -72,8 +79,7 @@ static void use(win_stream *s, const win_group *g) {
     for (int k = 0; k < s->blocks; k++) {
         const win_block *b = &s->block[k];
         for (int r = 0; r < g->n; r++) out[r] = s->other + ((ptrdiff_t)g->out[r] * p->out_w + b->x) * VL;
-        tiles[g->n - 1][b->n - 1](s->src, (ptrdiff_t)b->x * p->stride_x * VL, (ptrdiff_t)p->stride_x * VL, b->first, b->last, w,
-                                  out);
+        tiles[g->n - 1][b->n - 1](s->src, (ptrdiff_t)p->stride_x * VL, b, w, out);
     }
 }
 

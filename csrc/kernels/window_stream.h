@@ -34,9 +34,9 @@
 #define WIN_HOLD(v) (void)(v)
 #endif
 
-/* A run of outputs of a row and the columns that reach it, [first, last). */
+/* A run of outputs of a row, and of the columns of 1, 2, 3 parts those that reach it: [first, last). */
 typedef struct win_block {
-    int32_t x, n, first, last;
+    int32_t x, n, first[PK_PARTS], last[PK_PARTS];
 } win_block;
 
 /* The scratch of a task. Pointers to rows point at pixel 0; what is read beside a row (up to `pad`) holds zeros. */
@@ -50,7 +50,7 @@ typedef struct win_stream {
     float *sum;         /* one row: heights that are no power of two */
     float *boxes;       /* box rows */
     float **box;        /* box[b]: row of box b; box[0] changes with each row streamed */
-    const float **src;  /* src[j]: column band j's boxes, where output 0 looks */
+    const float **src;  /* src[j * PK_PARTS + n]: part n of column j's sums, where output 0 looks */
     float *other;       /* plane of the output or its gradient: out_h x out_w, without pad */
     float *weights;     /* rows x cols vectors */
     win_block *block;
@@ -67,6 +67,7 @@ PK_INLINE int64_t win_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 /* Lay out the scratch from `base` (null: only measure). Returns its bytes. */
 static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) {
     const int64_t vector = VL * (int64_t)sizeof(float);
+    const int margin = (TILE_X - 1) * p->stride_x;
     int64_t at = 0, tallest = 1, composite = 0, wide = 0;
     for (int h = 0; h < p->heights; h++) {
         int power = win_power(p->height[h].size);
@@ -74,7 +75,7 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
         composite |= power != p->height[h].size;
     }
     s->p = p;
-    s->pad = (TILE_X - 1) * p->stride_x + 1;
+    s->pad = margin + p->near_col > p->near_box ? margin + p->near_col : p->near_box;
     int64_t pitch = (p->in_w + s->pad) * vector;
     s->pitch = pitch / (int64_t)sizeof(float);
 #define WIN_TAKE(field, bytes, offset) (s->field = base ? (void *)(base + at + (offset)) : NULL, at += win_up(bytes))
@@ -84,21 +85,18 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
         WIN_TAKE(x, p->in_h * pitch + s->pad * vector, s->pad * vector);
         WIN_TAKE(sum, pitch + s->pad * vector, s->pad * vector);
     }
-    for (int b = 1; b < p->boxes; b++) wide += p->in_w + p->box[b].size + 2 * s->pad;
+    for (int b = 1; b < p->boxes; b++) wide += p->in_w + 2 * (margin + p->widest);
     WIN_TAKE(boxes, wide * vector, 0);
     WIN_TAKE(box, p->boxes * (int64_t)sizeof(float *), 0);
-    WIN_TAKE(src, (p->cols + 1) * (int64_t)sizeof(float *), 0);
+    WIN_TAKE(src, (p->cols + 1) * PK_PARTS * (int64_t)sizeof(float *), 0);
     WIN_TAKE(other, (int64_t)p->out_h * p->out_w * vector, 0);
     WIN_TAKE(weights, (int64_t)p->rows * p->cols * vector, 0);
     WIN_TAKE(block, (p->out_w / TILE_X + 2) * (int64_t)sizeof(win_block), 0);
 #undef WIN_TAKE
     s->height = 1;
     if (!base) return at;
-    float *row = s->boxes;
-    for (int b = 1; b < p->boxes; b++) {
-        s->box[b] = row + (p->box[b].size - 1 + s->pad) * VL;
-        row += (p->in_w + p->box[b].size + 2 * s->pad) * VL;
-    }
+    for (int b = 1; b < p->boxes; b++)
+        s->box[b] = s->boxes + ((int64_t)(b - 1) * (p->in_w + 2 * (margin + p->widest)) + margin + p->widest) * VL;
     memset(s->boxes, 0, (size_t)(wide * vector));
     if (s->sum) memset(s->sum - s->pad * VL, 0, (size_t)(pitch + s->pad * vector));
     return at;
@@ -107,14 +105,19 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
 /* Split the output row in nearly equal blocks of at most TILE_X. */
 static inline void win_blocks(win_stream *s) {
     const pk_window *p = s->p;
-    int n = (p->out_w + TILE_X - 1) / TILE_X, first = 0, last = p->cols;
+    const int n = (p->out_w + TILE_X - 1) / TILE_X;
     s->blocks = n;
-    for (int b = 0; b < n; b++) {
-        int x0 = (int)((int64_t)p->out_w * b / n), x1 = (int)((int64_t)p->out_w * (b + 1) / n);
-        first = 0, last = p->cols;
-        while (first < last && p->col[first].at + p->col[first].size - 1 + (x1 - 1) * p->stride_x < 0) first++;
-        while (last > first && p->col[last - 1].at + x0 * p->stride_x > p->in_w - 1) last--;
-        s->block[b] = (win_block){x0, x1 - x0, first, last};
+    for (int k = 0; k < n; k++) {
+        win_block *b = &s->block[k];
+        b->x = (int32_t)((int64_t)p->out_w * k / n);
+        b->n = (int32_t)((int64_t)p->out_w * (k + 1) / n) - b->x;
+        for (int g = 0; g < PK_PARTS; g++) {
+            int first = p->group[g], last = p->group[g + 1];
+            while (first < last && p->col[first].at + p->col[first].size - 1 + (b->x + b->n - 1) * p->stride_x < 0) first++;
+            while (last > first && p->col[last - 1].at + b->x * p->stride_x > p->in_w - 1) last--;
+            b->first[g] = first;
+            b->last[g] = last;
+        }
     }
 }
 
@@ -169,24 +172,41 @@ static inline float *win_row(win_stream *s, int size, int last) {
     return s->sum;
 }
 
-/* to[s] = a[s] + b[s + na] for s in -(na + nb - 1) .. w - 1, a and b being zero outside -(na - 1) .. w - 1 and so on. */
-static inline void win_join(float *to, const float *a, int na, const float *b, int nb, int w) {
-    const float *ahead = b + na * VL;
-    int s = -(na + nb - 1);
-    for (; s < -(na - 1); s++) v_store(to + s * VL, v_load(ahead + s * VL));
-    for (; s < w - na; s++) v_store(to + s * VL, v_add(v_load(a + s * VL), v_load(ahead + s * VL)));
-    for (; s < w; s++) v_store(to + s * VL, v_load(a + s * VL));
+/* to[i] = sum of n parts, for `count` pixels. */
+PK_INLINE void win_sum_parts(float *to, const float *const *part, const int n, int count) {
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)count * VL; i += VL) {
+        vf sum = v_load(part[0] + i);
+        UNROLL for (int k = 1; k < n; k++) sum = v_add(sum, v_load(part[k] + i));
+        v_store(to + i, sum);
+    }
 }
 
-/* All box rows of one row, and src for them. */
+/* The stored box rows of one row, and src for all columns. */
 static inline void win_box_rows(win_stream *s, float *row) {
     const pk_window *p = s->p;
     s->box[0] = row;
     for (int b = 1; b < p->boxes; b++) {
         const pk_box *box = &p->box[b];
-        win_join(s->box[b], s->box[box->a], p->box[box->a].size, s->box[box->b], p->box[box->b].size, p->in_w);
+        const int begin = 1 - box->size, count = p->in_w + box->size - 1;
+        const float *part[48];
+        float *to = s->box[b] + begin * VL;
+        for (int k = 0; k < box->parts; k++) part[k] = s->box[p->part[box->first + k].box] + (begin + p->part[box->first + k].shift) * VL;
+        if (box->parts == 4) win_sum_parts(to, part, 4, count);
+        else win_sum_parts(to, part, box->parts, count);
     }
-    for (int j = 0; j < p->cols; j++) s->src[j] = s->box[p->col[j].box] + (ptrdiff_t)p->col[j].at * VL;
+    for (int j = 0; j < p->cols; j++) {
+        const pk_part *part = p->part + p->col[j].first;
+        for (int n = 0; n < p->col[j].parts; n++)
+            s->src[j * PK_PARTS + n] = s->box[part[n].box] + ((ptrdiff_t)p->col[j].at + part[n].shift) * VL;
+    }
+}
+
+/* Place x of a column's sums. */
+PK_INLINE vf win_box(const float *const *src, ptrdiff_t at, const int parts) {
+    vf sum = v_load(src[0] + at);
+    if (parts > 1) sum = v_add(sum, v_load(src[1] + at));
+    if (parts > 2) sum = v_add(sum, v_load(src[2] + at));
+    return sum;
 }
 
 /* Up to TILE_R bands that look at one row, and the output rows they look from. */

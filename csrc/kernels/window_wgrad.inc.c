@@ -2,12 +2,10 @@
  * registers along a block of the output row. */
 #include "kernels/window_stream.h"
 
-/* sum[r][j] += sum over n places x of dy[r][x] * src[j][x]. */
-PK_INLINE void tile(const int R, const int J, const float *const *src, ptrdiff_t at, ptrdiff_t step, int n,
+/* sum[r][j] += sum over n places x of dy[r][x] * sums of column j, whose parts are src[j * PK_PARTS ...]. */
+PK_INLINE void tile(const int R, const int J, const int parts, const float *const *src, ptrdiff_t at, ptrdiff_t step, int n,
                     const float *const *dy, float *const *sum) {
     vf acc[TILE_R][TILE_X];
-    const float *box[TILE_X];
-    UNROLL for (int j = 0; j < J; j++) box[j] = src[j] + at;
     UNROLL for (int r = 0; r < R; r++) {
         UNROLL for (int j = 0; j < J; j++) acc[r][j] = v_load(sum[r] + j * VL);
     }
@@ -15,8 +13,8 @@ PK_INLINE void tile(const int R, const int J, const float *const *src, ptrdiff_t
         vf g[TILE_R];
         UNROLL for (int r = 0; r < R; r++) g[r] = v_load(dy[r] + x * VL);
         UNROLL for (int j = 0; j < J; j++) {
-            vf b = v_load(box[j] + x * step);
-            if (R > 1) WIN_HOLD(b);
+            vf b = win_box(src + j * PK_PARTS, at + x * step, parts);
+            if (R > 1 && parts == 1) WIN_HOLD(b);
             UNROLL for (int r = 0; r < R; r++) acc[r][j] = v_fma(b, g[r], acc[r][j]);
         }
     }
@@ -25,13 +23,15 @@ PK_INLINE void tile(const int R, const int J, const float *const *src, ptrdiff_t
     }
 }
 
-typedef void tile_fn(const float *const *src, ptrdiff_t at, ptrdiff_t step, int n, const float *const *dy, float *const *sum);
+typedef void tile_fn(int parts, const float *const *src, ptrdiff_t at, ptrdiff_t step, int n, const float *const *dy,
+                     float *const *sum);
 
 #define TILE(R, J)                                                                                                     \
-    static void tile_##R##x##J(const float *const *src, ptrdiff_t at, ptrdiff_t step, int n, const float *const *dy,   \
-                               float *const *sum) {                                                                    \
-        if (step == VL) tile(R, J, src, at, VL, n, dy, sum);                                                           \
-        else tile(R, J, src, at, step, n, dy, sum);                                                                    \
+    static void tile_##R##x##J(int parts, const float *const *src, ptrdiff_t at, ptrdiff_t step, int n,                \
+                               const float *const *dy, float *const *sum) {                                            \
+        if (parts == 1) tile(R, J, 1, src, at, step, n, dy, sum);                                                      \
+        else if (parts == 2) tile(R, J, 2, src, at, step, n, dy, sum);                                                 \
+        else tile(R, J, 3, src, at, step, n, dy, sum);                                                                 \
     }
 #define TILES_6(R) TILE(R, 1) TILE(R, 2) TILE(R, 3) TILE(R, 4) TILE(R, 5) TILE(R, 6)
 #define NAMES_6(R) tile_##R##x1, tile_##R##x2, tile_##R##x3, tile_##R##x4, tile_##R##x5, tile_##R##x6
@@ -64,12 +64,14 @@ static void use(win_stream *s, const win_group *g) {
     float *sum[TILE_R];
     for (int k = 0; k < s->blocks; k++) {
         const win_block *b = &s->block[k];
-        const int cols = b->last - b->first, parts = (cols + TILE_X - 1) / TILE_X;
         for (int r = 0; r < g->n; r++) dy[r] = s->other + ((ptrdiff_t)g->out[r] * p->out_w + b->x) * VL;
-        for (int part = 0; part < parts; part++) {
-            int first = b->first + cols * part / parts, last = b->first + cols * (part + 1) / parts;
-            for (int r = 0; r < g->n; r++) sum[r] = s->weights + ((ptrdiff_t)g->band[r] * p->cols + first) * VL;
-            tiles[g->n - 1][last - first - 1](s->src + first, b->x * step, step, b->n, dy, sum);
+        for (int parts = 1; parts <= PK_PARTS; parts++) {
+            const int cols = b->last[parts - 1] - b->first[parts - 1], pieces = (cols + TILE_X - 1) / TILE_X;
+            for (int piece = 0; piece < pieces; piece++) {
+                int first = b->first[parts - 1] + cols * piece / pieces, last = b->first[parts - 1] + cols * (piece + 1) / pieces;
+                for (int r = 0; r < g->n; r++) sum[r] = s->weights + ((ptrdiff_t)g->band[r] * p->cols + first) * VL;
+                tiles[g->n - 1][last - first - 1](parts, s->src + first * PK_PARTS, b->x * step, step, b->n, dy, sum);
+            }
         }
     }
 }
