@@ -123,7 +123,7 @@ static void hflip(const pk_step *s) {
     }
     for (int64_t y = 0; y < s->from.h; y++)
         for (int64_t x = 0; x < w; x++)
-            memcpy(s->out + (y * w + x) * c, s->in + (y * w + w - 1 - x) * c, (size_t)c * sizeof(float));
+            for (int64_t k = 0; k < c; k++) s->out[(y * w + x) * c + k] = s->in[(y * w + w - 1 - x) * c + k];
 }
 
 /* ---- random_erasing (Zhong et al. 2017) ---- */

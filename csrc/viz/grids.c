@@ -50,9 +50,9 @@ static void draw_band(pk_tensor *canvas, int64_t top, int64_t left, int64_t h, i
     memcpy(line, color, 3);
     darken(line);
     pk_canvas_box(canvas, top, left, h * cell, w * cell, color);
-    for (int64_t i = 1; cell >= 4 && i < h; i++) pk_canvas_box(canvas, top + i * cell, left, 1, w * cell, line);
-    for (int64_t i = 1; cell >= 4 && i < w; i++) pk_canvas_box(canvas, top, left + i * cell, h * cell, 1, line);
-    int64_t border = cell >= 7 ? BORDER : 2;
+    for (int64_t i = 1; cell >= 8 && i < h; i++) pk_canvas_box(canvas, top + i * cell, left, 1, w * cell, line);
+    for (int64_t i = 1; cell >= 8 && i < w; i++) pk_canvas_box(canvas, top, left + i * cell, h * cell, 1, line);
+    int64_t border = cell >= 24 ? BORDER : BORDER - 1;
     pk_canvas_box(canvas, top, left, border, w * cell, white);
     pk_canvas_box(canvas, top, left, h * cell, border, white);
 }
