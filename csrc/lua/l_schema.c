@@ -151,12 +151,26 @@ void l_read_field(lua_State *L, int index, const char *owner, const pk_field *f,
 
 /* ---- whole tables ---- */
 
+/* "are a, b, c" or "are none": for messages; pushes the text. */
+static const char *known_fields(lua_State *L, const pk_field *fields, int count) {
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    luaL_addstring(&b, count > 0 ? "are " : "are none");
+    for (int i = 0; i < count; i++) {
+        if (i > 0) luaL_addstring(&b, ", ");
+        luaL_addstring(&b, fields[i].name);
+    }
+    luaL_pushresult(&b);
+    return lua_tostring(L, -1);
+}
+
 static int unknown_field(lua_State *L, const char *owner, const pk_field *fields, int count) {
     if (lua_type(L, -2) != LUA_TSTRING)
         return luaL_error(L, "%s: options have names, got the key %s", owner, l_given(L, -2));
     const char *near = pk_schema_nearest(fields, count, lua_tostring(L, -2));
     if (near != NULL) return luaL_error(L, "%s: unknown option %s (did you mean '%s'?)", owner, l_given(L, -2), near);
-    return luaL_error(L, "%s: unknown option %s", owner, l_given(L, -2));
+    const char *given = l_given(L, -2);
+    return luaL_error(L, "%s: unknown option %s (there %s)", owner, given, known_fields(L, fields, count));
 }
 
 void l_read_table(lua_State *L, int index, const char *owner, const pk_field *fields, int count, void *params,

@@ -90,13 +90,11 @@ static void add_row(printer *p, int indent) {
     char text[64];
     luaL_addchar(p->b, '[');
     for (int64_t i = 0; i < p->t->shape[d]; i = next_place(p, d, i)) {
-        if (i > 0) {
-            luaL_addstring(p->b, ", ");
-            if (column + p->width + 2 > WIDTH) {
-                luaL_addchar(p->b, '\n');
-                add_spaces(p->b, indent + 1);
-                column = indent + 1;
-            }
+        bool wrap = i > 0 && column + p->width + 2 > WIDTH;
+        if (i > 0) luaL_addstring(p->b, wrap ? ",\n" : ", ");
+        if (wrap) {
+            add_spaces(p->b, indent + 1);
+            column = indent + 1;
         }
         p->index[d] = i;
         number_text(p, pk_tensor_get(p->t, p->index), text, sizeof text);
@@ -108,6 +106,13 @@ static void add_row(printer *p, int indent) {
     luaL_addchar(p->b, ']');
 }
 
+/* The comma after an element of dimension d, and the line ends: one more for each dimension inside. */
+static void add_break(const printer *p, int d) {
+    luaL_addchar(p->b, ',');
+    for (int n = p->t->ndim - 1 - d; n > 0; n--) luaL_addchar(p->b, '\n');
+    add_spaces(p->b, d + 1);
+}
+
 static void add_block(printer *p, int d) {
     if (d == p->t->ndim - 1) {
         add_row(p, d);
@@ -115,16 +120,11 @@ static void add_block(printer *p, int d) {
     }
     luaL_addchar(p->b, '[');
     for (int64_t i = 0; i < p->t->shape[d]; i = next_place(p, d, i)) {
-        if (i > 0) {
-            luaL_addchar(p->b, ',');
-            for (int n = p->t->ndim - 1 - d; n > 0; n--) luaL_addchar(p->b, '\n');
-            add_spaces(p->b, d + 1);
-        }
+        if (i > 0) add_break(p, d);
         p->index[d] = i;
         add_block(p, d + 1);
         if (next_place(p, d, i) != i + 1) {
-            luaL_addstring(p->b, ",\n");
-            add_spaces(p->b, d + 1);
+            add_break(p, d);
             luaL_addstring(p->b, "...");
         }
     }

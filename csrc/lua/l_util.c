@@ -8,7 +8,8 @@
 #include "core/alloc.h"
 
 #define METHODS "methods"      /* field of a metatable: the table of methods */
-#define NOTE_BYTES (64 * 1024) /* less than this is not worth a collector's step */
+#define NOTE_BYTES (64 * 1024)          /* less than this is not worth a collector's step */
+#define SLACK_BYTES (48 * 1024 * 1024L) /* so much garbage is nothing to speak of */
 
 /* ---- classes and boxes ---- */
 
@@ -167,23 +168,35 @@ void l_drop_tensor(lua_State *L, int index) {
 
 /* ---- memory ---- */
 
-/* Bytes the library held when the collector was last told. A graph holds far more than the tensor that is pushed, so
- * the whole growth counts. */
-static int64_t noted;
+/* Bytes the library held when the collector was last told, and how many it may hold before all garbage is looked for.
+ * A graph holds far more than the tensor that is pushed, so the whole growth counts. lua5.4 runs its collector in
+ * generational mode, where a step never sees what has survived two others (in `y = f(y)` every y does): hence the limit,
+ * which moves with what a full collection leaves. */
+static int64_t noted, limit = SLACK_BYTES;
+
+static void take_step(lua_State *L, int64_t bytes) {
+#if LUA_VERSION_NUM >= 505
+    lua_gc(L, LUA_GCSTEP, (size_t)bytes);
+#else
+    lua_gc(L, LUA_GCSTEP, (int)(bytes / 1024 < INT32_MAX ? bytes / 1024 : INT32_MAX));
+#endif
+}
 
 void l_note_memory(lua_State *L) {
     int64_t live = pk_memory_stats().live;
-    int64_t grown = live - noted;
-    if (grown < NOTE_BYTES) {
-        if (grown < 0) noted = live;
+    if (live - noted < NOTE_BYTES) {
+        if (live < noted) noted = live;
         return;
     }
+    int64_t roof = 3 * live + 2 * SLACK_BYTES; /* what was large once need not stay so */
+    if (limit > roof) limit = roof;
     if (lua_gc(L, LUA_GCISRUNNING)) {
-#if LUA_VERSION_NUM >= 505
-        lua_gc(L, LUA_GCSTEP, (size_t)grown);
-#else
-        lua_gc(L, LUA_GCSTEP, (int)(grown >> 10 > INT32_MAX ? INT32_MAX : grown >> 10));
-#endif
+        take_step(L, live - noted);
+        if (pk_memory_stats().live > limit) {
+            lua_gc(L, LUA_GCCOLLECT);
+            live = pk_memory_stats().live;
+            limit = live + live / 2 + SLACK_BYTES;
+        }
     }
     noted = pk_memory_stats().live;
 }

@@ -7,21 +7,20 @@ local ops = setmetatable({}, {__index = core.ops})
 -- peripheral_conv(x, w, {kernel=...}, position?, "valid"|"all"|"off"): the position map and how its taps count may
 -- follow the options; options last, with position_mode in them, work too.
 function ops.peripheral_conv(x, w, ...)
-  local options, position, mode, extra = {}
+  local options, rest, n = {}, {}, 0
   for i = 1, select("#", ...) do
     local v = select(i, ...)
     if type(v) == "table" then
       for key, value in next, v do options[key] = value end
     elseif type(v) == "string" then
-      mode = v
-    elseif v ~= nil then
-      if position ~= nil then extra = v end
-      position = v
+      options.position_mode = v
+    else
+      n = n + 1
+      rest[n] = v
     end
   end
-  if extra ~= nil then error("peripheral_conv: too many inputs, wants (x, w, {options}, position?, mode?)", 2) end
-  if mode ~= nil then options.position_mode = mode end
-  return core.ops.peripheral_conv(x, w, position, options)
+  rest[n + 1] = options
+  return core.ops.peripheral_conv(x, w, table.unpack(rest, 1, n + 1))
 end
 
 -- One line for an op of list(): "linear(x, w, b?, {stride=1})".
@@ -33,8 +32,8 @@ local function signature(op)
   local options = {}
   for _, p in ipairs(op.parameters) do
     local value = p.default
-    if type(value) == "table" then value = "{" .. table.concat(value, ",") .. "}" end
     if type(value) == "string" then value = string.format("%q", value) end
+    if type(value) == "table" then value = "{" .. table.concat(value, ",") .. "}" end
     options[#options + 1] = value == nil and p.name .. "=" or p.name .. "=" .. tostring(value)
   end
   if #options > 0 then parts[#parts + 1] = "{" .. table.concat(options, ", ") .. "}" end
