@@ -159,19 +159,40 @@ static void plan_column(pk_window *p, pk_band *col) {
     col->parts = p->parts - col->first;
 }
 
-static void plan_boxes(pk_window *p) {
+/* The longest stretch of single taps side by side, [*first, *last) of the columns as they lie. */
+static void find_run(const pk_window *p, int32_t *first, int32_t *last) {
+    *first = *last = 0;
+    for (int32_t begin = 0, j = 0; j < p->cols; j++) {
+        if (p->col[j].size != 1 || j == begin || p->col[j - 1].size != 1 || p->col[j].at != p->col[j - 1].at + 1) begin = j;
+        if (p->col[j].size == 1 && j + 1 - begin > *last - *first) *first = begin, *last = j + 1;
+    }
+}
+
+static pk_column_kind kind_of(const pk_window *p, const pk_band *col) {
+    const pk_part *part = p->part + col->first;
+    int32_t by = col->parts > 1 && part[0].box == part[1].box && p->stride_x == 1 ? part[1].shift : 0;
+    if (col->parts == 1) return PK_ONE;
+    if (col->parts == 2) return by == 1 ? PK_TWO_BY_1 : by == 4 ? PK_TWO_BY_4 : PK_TWO;
+    return by == 4 ? PK_THREE_BY_4 : PK_THREE;
+}
+
+static void plan_columns(pk_window *p) {
+    int32_t first, last;
     p->box[0] = (pk_box){.size = 1};
     p->boxes = 1;
     p->widest = 1;
-    for (int32_t j = 0; j < p->cols; j++) plan_column(p, &p->col[j]);
-    for (int32_t j = 1; j < p->cols; j++) /* sort by parts; equals stay in order */
-        for (int32_t i = j; i > 0 && p->col[i - 1].parts > p->col[i].parts; i--) {
+    find_run(p, &first, &last);
+    for (int32_t j = 0; j < p->cols; j++) {
+        plan_column(p, &p->col[j]);
+        p->col[j].kind = j >= first && j < last && p->stride_x == 1 ? PK_RUN : (int32_t)kind_of(p, &p->col[j]);
+        for (int32_t k = p->col[j].kind + 1; k <= PK_KINDS; k++) p->group[k]++;
+    }
+    for (int32_t j = 1; j < p->cols; j++) /* sort by kind; equals stay in order */
+        for (int32_t i = j; i > 0 && p->col[i - 1].kind > p->col[i].kind; i--) {
             pk_band other = p->col[i];
             p->col[i] = p->col[i - 1];
             p->col[i - 1] = other;
         }
-    for (int32_t j = 0; j < p->cols; j++)
-        for (int32_t n = p->col[j].parts; n <= PK_PARTS; n++) p->group[n]++;
 }
 
 static void count_products(pk_window *p, const pk_axis *rows, const pk_axis *cols) {
@@ -202,7 +223,7 @@ pk_status pk_window_new(const pk_axis *rows, const pk_axis *cols, pk_window **ou
     p->in_h = rows->in, p->in_w = cols->in, p->out_h = rows->out, p->out_w = cols->out;
     p->stride_y = rows->stride, p->stride_x = cols->stride, p->stuff_y = rows->stuff, p->stuff_x = cols->stuff;
     sort_rows(p);
-    plan_boxes(p);
+    plan_columns(p);
     count_products(p, rows, cols);
     *out = p;
     return PK_OK;

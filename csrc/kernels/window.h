@@ -26,6 +26,7 @@ typedef struct pk_band {
     int32_t at;    /* first tap, relative to the output's place (negative: above / left of it) */
     int32_t size;  /* taps in the band, at least 1 */
     int32_t index; /* its row / column in the weight array */
+    int32_t kind;         /* of columns: pk_column_kind */
     int32_t first, parts; /* of columns: which box rows add up to its sums, 1 to PK_PARTS of pk_window.part */
 } pk_band;
 
@@ -41,12 +42,22 @@ typedef struct pk_box {
 
 enum { PK_PARTS = 3 };
 
+/* How a column's sums are read, which says how few loads do: columns are sorted by it. By 4: part 1 is part 0 shifted by
+ * 4, so that neighbouring places share loads. The last two kinds and ONE serve any stride. */
+typedef enum pk_column_kind {
+    PK_RUN,         /* single taps side by side */
+    PK_ONE,         /* one part */
+    PK_TWO_BY_1, PK_TWO_BY_4, PK_THREE_BY_4,
+    PK_TWO, PK_THREE,
+    PK_KINDS
+} pk_column_kind;
+
 /* Rows of one height: order[first .. first + count) are their places in row. */
 typedef struct pk_height {
     int32_t size, first, count;
 } pk_height;
 
-/* Bands do not overlap; gaps are allowed (dilation). Rows ascend in `at`; columns in parts first, then in `at`. Bands that
+/* Bands do not overlap; gaps are allowed (dilation). Rows ascend in `at`; columns by kind, then in `at`. Bands that
  * no output can reach are left out, so that a kernel never costs more than one of 2H-1; those partly out of reach take
  * any convenient size out there. */
 typedef struct pk_window {
@@ -55,7 +66,7 @@ typedef struct pk_window {
     int32_t in_h, in_w, out_h, out_w;
     int32_t stride_y, stride_x, stuff_y, stuff_x;
     pk_band *row, *col;
-    int32_t group[PK_PARTS + 1]; /* columns of n parts are group[n-1] .. group[n]-1 */
+    int32_t group[PK_KINDS + 1]; /* columns of kind k are group[k] .. group[k+1]-1 */
     int32_t heights, boxes;
     pk_height *height;   /* distinct, ascending */
     int32_t *order;

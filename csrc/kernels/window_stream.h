@@ -34,9 +34,13 @@
 #define WIN_HOLD(v) (void)(v)
 #endif
 
-/* A run of outputs of a row, and of the columns of 1, 2, 3 parts those that reach it: [first, last). */
+/* Pixels of a tensor lie a cache line or more apart: ask for them early. A fetch beyond the end does no harm. */
+#define WIN_AHEAD 12
+#define WIN_FETCH(p, pixel, write) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(pixel) * WIN_AHEAD * 4), write)
+
+/* A run of outputs of a row, and of the columns of each kind those that reach it: [first, last). */
 typedef struct win_block {
-    int32_t x, n, first[PK_PARTS], last[PK_PARTS];
+    int32_t x, n, first[PK_KINDS], last[PK_KINDS];
 } win_block;
 
 /* The scratch of a task. Pointers to rows point at pixel 0; what is read beside a row (up to `pad`) holds zeros. */
@@ -54,7 +58,7 @@ typedef struct win_stream {
     float *other;       /* plane of the output or its gradient: out_h x out_w, without pad */
     float *weights;     /* rows x cols vectors */
     win_block *block;
-    int blocks;
+    int blocks, wide;   /* the first `wide` are one place wider than the others */
 } win_stream;
 
 PK_INLINE int win_power(int n) {
@@ -107,11 +111,12 @@ static inline void win_blocks(win_stream *s) {
     const pk_window *p = s->p;
     const int n = (p->out_w + TILE_X - 1) / TILE_X;
     s->blocks = n;
+    s->wide = p->out_w % n;
     for (int k = 0; k < n; k++) {
         win_block *b = &s->block[k];
-        b->x = (int32_t)((int64_t)p->out_w * k / n);
-        b->n = (int32_t)((int64_t)p->out_w * (k + 1) / n) - b->x;
-        for (int g = 0; g < PK_PARTS; g++) {
+        b->n = p->out_w / n + (k < s->wide);
+        b->x = p->out_w / n * k + (k < s->wide ? k : s->wide);
+        for (int g = 0; g < PK_KINDS; g++) {
             int first = p->group[g], last = p->group[g + 1];
             while (first < last && p->col[first].at + p->col[first].size - 1 + (b->x + b->n - 1) * p->stride_x < 0) first++;
             while (last > first && p->col[last - 1].at + b->x * p->stride_x > p->in_w - 1) last--;
@@ -137,7 +142,10 @@ static inline void win_pack(win_stream *s, const pk_window_io *io) {
         if (y % p->stuff_y || p->stuff_x > 1) memset(to, 0, (size_t)p->in_w * VL * sizeof(float));
         memset(to + p->in_w * VL, 0, (size_t)s->pad * VL * sizeof(float));
         if (y % p->stuff_y) continue;
-        for (int x = 0; x < p->in_w; x += p->stuff_x, from += io->ldx) v_store(to + x * VL, win_load(from, io->lanes));
+        for (int x = 0; x < p->in_w; x += p->stuff_x, from += io->ldx) {
+            WIN_FETCH(from, io->ldx, 0);
+            v_store(to + x * VL, win_load(from, io->lanes));
+        }
     }
     if (s->x != s->t)
         memcpy(s->t - s->pad * VL, s->x - s->pad * VL, (size_t)(p->in_h * s->pitch + s->pad * VL) * sizeof(float));
@@ -199,14 +207,6 @@ static inline void win_box_rows(win_stream *s, float *row) {
         for (int n = 0; n < p->col[j].parts; n++)
             s->src[j * PK_PARTS + n] = s->box[part[n].box] + ((ptrdiff_t)p->col[j].at + part[n].shift) * VL;
     }
-}
-
-/* Place x of a column's sums. */
-PK_INLINE vf win_box(const float *const *src, ptrdiff_t at, const int parts) {
-    vf sum = v_load(src[0] + at);
-    if (parts > 1) sum = v_add(sum, v_load(src[1] + at));
-    if (parts > 2) sum = v_add(sum, v_load(src[2] + at));
-    return sum;
 }
 
 /* Up to TILE_R bands that look at one row, and the output rows they look from. */
