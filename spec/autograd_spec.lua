@@ -40,7 +40,7 @@ describe("leaves", function()
     local y = (x * x):sum()
     assert.is_false(y.is_leaf)
     y:backward()
-    assert.same({2, 4, 6}, x.grad:tolist())
+    assert.same({2, 4, 6}, x.grad:tolist());
     (x * 3):sum():backward()
     assert.same({5, 7, 9}, x.grad:tolist())
     assert.equal(x.grad, x.grad)

@@ -1,5 +1,5 @@
-/* Walks over a module's tree for Lua: named parameters, buffers, children and modules, state dictionaries, freezing,
- * apply, printing. Names are paths, "stages.2.blocks.1.conv_dw.weight". */
+/* Walks over a module's tree for Lua: named parameters, buffers, children and modules, freezing, apply,
+ * printing. Names are paths, "stages.2.blocks.1.conv_dw.weight". */
 #include "lua/l_bind.h"
 
 #include <string.h>
@@ -84,7 +84,7 @@ static void end_list(lua_State *L) {
 
 /* ---- walking ---- */
 
-typedef enum which { PARAMETERS, BUFFERS, ALL_SLOTS, MODULES } which;
+typedef enum which { PARAMETERS, BUFFERS, MODULES } which;
 
 /* prefix + "." + name; pushes it. */
 static const char *push_path(lua_State *L, const char *prefix, const char *name) {
@@ -92,7 +92,7 @@ static const char *push_path(lua_State *L, const char *prefix, const char *name)
 }
 
 static bool wanted(const pk_slot *slot, which what) {
-    return !slot->shared && (what == ALL_SLOTS || slot->buffer == (what == BUFFERS));
+    return !slot->shared && slot->buffer == (what == BUFFERS);
 }
 
 /* Append what is asked for, m's own first, then its children's. */
@@ -245,138 +245,6 @@ static int zero_grad(lua_State *L) {
     return 1;
 }
 
-/* ---- state ---- */
-
-/* m:state_dict() -> table name -> tensor of all parameters and buffers: the memory is the model's own. */
-static int state_dict(lua_State *L) {
-    push_named(L, ALL_SLOTS);
-    int list = lua_gettop(L);
-    lua_Integer n = (lua_Integer)lua_rawlen(L, list);
-    lua_createtable(L, 0, (int)n);
-    for (lua_Integer i = 1; i <= n; i++) {
-        lua_rawgeti(L, list, i);
-        lua_getfield(L, -1, "name");
-        lua_getfield(L, -2, "tensor");
-        pk_tensor *twin = NULL;
-        l_check(L, pk_tensor_alias(l_check_tensor(L, -1), &twin));
-        lua_pop(L, 1);
-        l_push_view(L, twin);
-        lua_rawset(L, list + 1);
-        lua_pop(L, 1);
-    }
-    return 1;
-}
-
-typedef struct load_options { bool strict; } load_options;
-static const pk_field load_fields[] = {
-    {.name = "strict", .type = PK_BOOL, .offset = offsetof(load_options, strict), .def = 1,
-     .doc = "missing and unexpected names are errors"},
-};
-
-/* Stack: 1 module, 2 dictionary, list of slots at `list`. Check every entry; names without one go to `missing`. */
-static void check_entries(lua_State *L, int list, int missing) {
-    lua_Integer n = (lua_Integer)lua_rawlen(L, list);
-    for (lua_Integer i = 1; i <= n; i++) {
-        lua_rawgeti(L, list, i);
-        lua_getfield(L, -1, "name");
-        lua_getfield(L, -2, "tensor");
-        lua_pushvalue(L, -2);
-        if (lua_rawget(L, 2) == LUA_TNIL) {
-            lua_pushvalue(L, -3);
-            lua_rawseti(L, missing, (lua_Integer)lua_rawlen(L, missing) + 1);
-        } else {
-            const pk_tensor *own = l_check_tensor(L, -2), *given = l_test_object(L, -1, L_TENSOR);
-            const char *name = lua_tostring(L, -3);
-            if (given == NULL) luaL_error(L, "load_state_dict: %s: a tensor expected, got %s", name, l_given(L, -1));
-            if (!pk_same_shape(own, given))
-                luaL_error(L, "load_state_dict: %s is %s in the model, %s was given", name, pk_shape_text(own),
-                           pk_shape_text(given));
-        }
-        lua_settop(L, missing + 1);
-    }
-}
-
-/* Names of the dictionary that the model lacks. */
-static void find_unexpected(lua_State *L, int list, int unexpected) {
-    lua_newtable(L);
-    int known = lua_gettop(L);
-    lua_Integer n = (lua_Integer)lua_rawlen(L, list), count = 0;
-    for (lua_Integer i = 1; i <= n; i++) {
-        lua_rawgeti(L, list, i);
-        lua_getfield(L, -1, "name");
-        lua_pushboolean(L, true);
-        lua_rawset(L, known);
-        lua_pop(L, 1);
-    }
-    for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "load_state_dict: names are strings, got %s", l_given(L, -2));
-        lua_pushvalue(L, -2);
-        bool there = lua_rawget(L, known) != LUA_TNIL;
-        lua_pop(L, 1);
-        if (there) continue;
-        lua_pushvalue(L, -2);
-        lua_rawseti(L, unexpected, ++count);
-    }
-    lua_pop(L, 1);
-}
-
-/* "a, b, c and 5 more" of the list at index; pushes the text. */
-static const char *push_some(lua_State *L, int index) {
-    lua_Integer n = (lua_Integer)lua_rawlen(L, index);
-    luaL_Buffer b;
-    luaL_buffinit(L, &b);
-    for (lua_Integer i = 1; i <= n && i <= 5; i++) {
-        if (i > 1) luaL_addstring(&b, ", ");
-        lua_rawgeti(L, index, i);
-        luaL_addvalue(&b);
-    }
-    if (n > 5) {
-        lua_pushfstring(L, " and %I more", n - 5);
-        luaL_addvalue(&b);
-    }
-    luaL_pushresult(&b);
-    return lua_tostring(L, -1);
-}
-
-static void copy_entries(lua_State *L, int list) {
-    lua_Integer n = (lua_Integer)lua_rawlen(L, list);
-    int top = lua_gettop(L);
-    for (lua_Integer i = 1; i <= n; i++) {
-        lua_rawgeti(L, list, i);
-        lua_getfield(L, -1, "tensor");
-        lua_getfield(L, -2, "name");
-        if (lua_rawget(L, 2) != LUA_TNIL) l_check(L, pk_tensor_copy(l_check_tensor(L, -2), l_check_tensor(L, -1)));
-        lua_settop(L, top);
-    }
-}
-
-/* m:load_state_dict(dictionary, {strict = true}) -> {missing = names, unexpected = names}. Everything is checked before
- * the first value is copied; shapes must agree, strict or not. */
-static int load_state_dict(lua_State *L) {
-    load_options o;
-    l_check_module(L, 1);
-    luaL_checktype(L, 2, LUA_TTABLE);
-    l_read_options(L, 3, "load_state_dict", load_fields, 1, &o, sizeof o);
-    lua_settop(L, 2);
-    push_named(L, ALL_SLOTS);
-    int list = lua_gettop(L), missing = list + 1, unexpected = list + 2;
-    lua_newtable(L);
-    lua_newtable(L);
-    check_entries(L, list, missing);
-    find_unexpected(L, list, unexpected);
-    if (o.strict && lua_rawlen(L, missing) > 0)
-        return luaL_error(L, "load_state_dict: missing: %s", push_some(L, missing));
-    if (o.strict && lua_rawlen(L, unexpected) > 0)
-        return luaL_error(L, "load_state_dict: unexpected: %s", push_some(L, unexpected));
-    copy_entries(L, list);
-    lua_createtable(L, 0, 2);
-    lua_pushvalue(L, missing);
-    lua_setfield(L, -2, "missing");
-    lua_pushvalue(L, unexpected);
-    lua_setfield(L, -2, "unexpected");
-    return 1;
-}
-
 /* ---- printing ---- */
 
 static void add_indent(luaL_Buffer *b, int depth) {
@@ -423,6 +291,5 @@ int l_module_print(lua_State *L) {
 const luaL_Reg l_module_tree_methods[] = {
     {"named_parameters", named_parameters}, {"parameters", parameters}, {"buffers", buffers},
     {"modules", modules},     {"children", children},   {"apply", apply},         {"freeze", freeze},
-    {"unfreeze", unfreeze},   {"zero_grad", zero_grad}, {"state_dict", state_dict},
-    {"load_state_dict", load_state_dict}, {NULL, NULL},
+    {"unfreeze", unfreeze},   {"zero_grad", zero_grad}, {NULL, NULL},
 };

@@ -225,6 +225,45 @@ static void join_methods(lua_State *L, int ops) {
     lua_pop(L, 2);
 }
 
+/* ---- operators ---- */
+
+/* An operator calls its op (upvalue 1), whose arguments are tensors and numbers. */
+static int operator_op(lua_State *L) {
+    const pk_op *op = lua_touserdata(L, lua_upvalueindex(1));
+    int at[2], nin = (int)lua_tointeger(L, lua_upvalueindex(2));
+    for (int i = 0; i < nin; i++) {
+        if (lua_type(L, i + 1) != LUA_TNUMBER && l_test_object(L, i + 1, L_TENSOR) == NULL)
+            return luaL_error(L, "%s: operand %d: a number or %s expected, got %s", op->name, i + 1, L_TENSOR,
+                              l_given(L, i + 1));
+    }
+    lua_settop(L, nin);
+    for (int i = 0; i < nin; i++) {
+        l_check_tensor_or_number(L, i + 1);
+        at[i] = lua_gettop(L);
+    }
+    l_run_op(L, op, NULL, at, nin);
+    return 1;
+}
+
+/* The operators. t ^ n is the op pow with its exponent as an option. */
+static void add_operators(lua_State *L, int ops) {
+    static const struct { const char *event, *op; int nin; } list[] = {
+        {"__add", "add", 2}, {"__sub", "sub", 2}, {"__mul", "mul", 2}, {"__div", "div", 2}, {"__unm", "neg", 1},
+    };
+    luaL_getmetatable(L, L_TENSOR);
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        const pk_op *op = pk_op_find(list[i].op);
+        if (op == NULL) continue;
+        lua_pushlightuserdata(L, (void *)(uintptr_t)op);
+        lua_pushinteger(L, list[i].nin);
+        lua_pushcclosure(L, operator_op, 2);
+        lua_setfield(L, -2, list[i].event);
+    }
+    lua_getfield(L, ops, "pow");
+    lua_setfield(L, -2, "__pow");
+    lua_pop(L, 1);
+}
+
 void l_open_op(lua_State *L) {
     lua_newtable(L);
     int ops = lua_gettop(L);
@@ -235,6 +274,7 @@ void l_open_op(lua_State *L) {
         lua_setfield(L, ops, op->name);
     }
     join_methods(L, ops);
+    add_operators(L, ops);
     lua_pushcfunction(L, list_ops);
     lua_setfield(L, ops, "list");
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE); /* names for messages, see l_class */

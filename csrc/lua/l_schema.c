@@ -10,6 +10,14 @@
 static void *place(void *params, const pk_field *f) { return (char *)params + f->offset; }
 static const void *const_place(const void *params, const pk_field *f) { return (const char *)params + f->offset; }
 
+/* Places (dimensions, indices) count from 0 in parameter structs and from 1 in Lua; negatives, from the end, are the
+ * same in both. Fields of type PK_DIM are places, and by their name these are. */
+static bool is_place(const pk_field *f) {
+    if (f->type == PK_INTS) return strcmp(f->name, "dim") == 0 || strcmp(f->name, "dims") == 0;
+    if (f->type == PK_INT) return strcmp(f->name, "start") == 0 || strcmp(f->name, "index") == 0;
+    return f->type == PK_DIM;
+}
+
 /* "conv2d: stride wants an integer or {h, w}, got 'x'". */
 static int wants(lua_State *L, int index, const char *owner, const pk_field *f, const char *what) {
     return luaL_error(L, "%s: %s wants %s, got %s", owner, f->name, what, l_given(L, index));
@@ -21,6 +29,15 @@ static int64_t read_int(lua_State *L, int index, const char *owner, const pk_fie
     if (!ok) wants(L, index, owner, f, what);
     return n;
 }
+
+static int64_t read_place(lua_State *L, int index, const char *owner, const pk_field *f) {
+    const char *what = f->type == PK_INT ? "a place, counted from 1" : "a dimension: 1 is the first, -1 the last";
+    int64_t i = read_int(L, index, owner, f, what);
+    if (i == 0 || (f->type == PK_DIM && (i > PK_MAX_DIMS || i < -PK_MAX_DIMS))) wants(L, index, owner, f, what);
+    return i > 0 ? i - 1 : i;
+}
+
+static void push_place(lua_State *L, int64_t i) { lua_pushinteger(L, i >= 0 ? i + 1 : i); }
 
 static double read_number(lua_State *L, int index, const char *owner, const pk_field *f, const char *what) {
     if (lua_type(L, index) != LUA_TNUMBER) wants(L, index, owner, f, what);
@@ -73,7 +90,8 @@ static void read_ints(lua_State *L, int index, const char *owner, const pk_field
         if (f->type == PK_ENUMS) {
             list->v[i] = read_choice(L, lua_gettop(L), owner, f);
         } else {
-            int64_t v = read_int(L, -1, owner, f, "an integer or a list of integers");
+            int64_t v = is_place(f) ? read_place(L, -1, owner, f)
+                                    : read_int(L, -1, owner, f, "an integer or a list of integers");
             if (v < INT32_MIN || v > INT32_MAX) wants(L, -1, owner, f, "integers of 32 bits");
             list->v[i] = (int32_t)v;
         }
@@ -129,18 +147,15 @@ void l_read_field(lua_State *L, int index, const char *owner, const pk_field *f,
         if (lua_type(L, index) != LUA_TBOOLEAN) wants(L, index, owner, f, "true or false");
         *(bool *)p = lua_toboolean(L, index);
         break;
-    case PK_INT: *(int64_t *)p = read_int(L, index, owner, f, "an integer"); break;
+    case PK_INT:
+        *(int64_t *)p = is_place(f) ? read_place(L, index, owner, f) : read_int(L, index, owner, f, "an integer");
+        break;
     case PK_SEED: *(uint64_t *)p = (uint64_t)read_int(L, index, owner, f, "an integer"); break;
     case PK_FLOAT: *(double *)p = read_number(L, index, owner, f, "a number"); break;
     case PK_ENUM: *(int *)p = read_choice(L, index, owner, f); break;
     case PK_PAIR:
     case PK_PADDING: read_pair(L, index, owner, f, p); break;
-    case PK_DIM: {
-        int64_t d = read_int(L, index, owner, f, "a dimension (1 is the first, -1 the last)");
-        if (d == 0 || d > PK_MAX_DIMS || d < -PK_MAX_DIMS) wants(L, index, owner, f, "a dimension (1 is the first, -1 the last)");
-        *(int64_t *)p = d > 0 ? d - 1 : d;
-        break;
-    }
+    case PK_DIM: *(int64_t *)p = read_place(L, index, owner, f); break;
     case PK_INTS:
     case PK_ENUMS: read_ints(L, index, owner, f, p); break;
     case PK_FLOATS: read_floats(L, index, owner, f, p); break;
@@ -221,6 +236,7 @@ static void push_ints(lua_State *L, const pk_field *f, const pk_ints *list) {
     lua_createtable(L, list->n, 0);
     for (int i = 0; i < list->n; i++) {
         if (f->type == PK_ENUMS) push_choice(L, f, list->v[i]);
+        else if (is_place(f)) push_place(L, list->v[i]);
         else lua_pushinteger(L, list->v[i]);
         lua_rawseti(L, -2, i + 1);
     }
@@ -260,13 +276,16 @@ static void push_field(lua_State *L, const pk_field *f, const void *params) {
     const void *p = const_place(params, f);
     switch (f->type) {
     case PK_BOOL: lua_pushboolean(L, *(const bool *)p); break;
-    case PK_INT: lua_pushinteger(L, *(const int64_t *)p); break;
+    case PK_INT:
+    case PK_DIM:
+        if (is_place(f)) push_place(L, *(const int64_t *)p);
+        else lua_pushinteger(L, *(const int64_t *)p);
+        break;
     case PK_SEED: lua_pushinteger(L, (lua_Integer) * (const uint64_t *)p); break;
     case PK_FLOAT: lua_pushnumber(L, *(const double *)p); break;
     case PK_ENUM: push_choice(L, f, *(const int *)p); break;
     case PK_PAIR:
     case PK_PADDING: push_pair(L, f, p); break;
-    case PK_DIM: lua_pushinteger(L, *(const int64_t *)p + (*(const int64_t *)p >= 0)); break;
     case PK_INTS:
     case PK_ENUMS: push_ints(L, f, p); break;
     case PK_FLOATS: push_floats(L, p); break;
@@ -291,7 +310,7 @@ static const char *const type_names[] = {
 };
 
 static void push_limits(lua_State *L, const pk_field *f) {
-    if (f->min == 0 && f->max == 0) return;
+    if ((f->min == 0 && f->max == 0) || is_place(f)) return;
     lua_pushnumber(L, f->min);
     lua_setfield(L, -2, "min");
     lua_pushnumber(L, f->max);

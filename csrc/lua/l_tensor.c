@@ -369,48 +369,9 @@ static const luaL_Reg metamethods[] = {
     {"__eq", same_object},  {"__gc", free_box},     {"__close", free_box},  {NULL, NULL},
 };
 
-/* ---- operators ---- */
-
-/* An operator calls its op (upvalue 1), whose arguments are tensors and numbers. */
-static int operator_op(lua_State *L) {
-    const pk_op *op = lua_touserdata(L, lua_upvalueindex(1));
-    int at[2], nin = (int)lua_tointeger(L, lua_upvalueindex(2));
-    for (int i = 0; i < nin; i++) {
-        if (lua_type(L, i + 1) != LUA_TNUMBER && l_test_object(L, i + 1, L_TENSOR) == NULL)
-            return luaL_error(L, "%s: operand %d: a number or %s expected, got %s", op->name, i + 1, L_TENSOR,
-                              l_given(L, i + 1));
-    }
-    lua_settop(L, nin);
-    for (int i = 0; i < nin; i++) {
-        l_check_tensor_or_number(L, i + 1);
-        at[i] = lua_gettop(L);
-    }
-    l_run_op(L, op, NULL, at, nin);
-    return 1;
-}
-
-/* The operators whose ops there are. */
-static void add_operators(lua_State *L) {
-    static const struct { const char *event, *op; int nin; } list[] = {
-        {"__add", "add", 2}, {"__sub", "sub", 2}, {"__mul", "mul", 2}, {"__div", "div", 2}, {"__pow", "pow", 2},
-        {"__unm", "neg", 1},
-    };
-    luaL_getmetatable(L, L_TENSOR);
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        const pk_op *op = pk_op_find(list[i].op);
-        if (op == NULL) continue;
-        lua_pushlightuserdata(L, (void *)(uintptr_t)op);
-        lua_pushinteger(L, list[i].nin);
-        lua_pushcclosure(L, operator_op, 2);
-        lua_setfield(L, -2, list[i].event);
-    }
-    lua_pop(L, 1);
-}
-
 void l_open_tensor(lua_State *L) {
     l_class(L, L_TENSOR, methods, metamethods);
     l_add_methods(L, L_TENSOR, l_tensor_view_methods);
-    add_operators(L);
     luaL_setfuncs(L, l_tensor_make_functions, 0);
     luaL_getmetatable(L, L_TENSOR);
     lua_getfield(L, -1, "methods");

@@ -31,8 +31,13 @@ void l_class(lua_State *L, const char *tname, const luaL_Reg *methods, const lua
     lua_pushvalue(L, -2);
     lua_setfield(L, -2, tname);
     lua_pop(L, 1);
-    luaL_setfuncs(L, meta, 1); /* metamethods find the methods in their upvalue */
-    lua_pop(L, 1);
+    for (; meta->name != NULL; meta++) {
+        bool lookup = strcmp(meta->name, "__index") == 0; /* it finds the methods in its upvalue */
+        if (lookup) lua_pushvalue(L, -1);
+        lua_pushcclosure(L, meta->func, lookup);
+        lua_setfield(L, -3, meta->name);
+    }
+    lua_pop(L, 2);
 }
 
 void l_add_methods(lua_State *L, const char *tname, const luaL_Reg *methods) {
