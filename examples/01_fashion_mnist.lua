@@ -1,0 +1,62 @@
+-- Train pelk_nano on Fashion-MNIST, evaluate it, draw what it did. About four minutes on two cores.
+--   lua5.4 examples/01_fashion_mnist.lua [out=runs/fashion] [epochs=6] [lr=0.004] [batch=128]
+-- Ctrl-C saves; the same command goes on.
+-- Last lines of its output: the test accuracy (above 90 %) and where the weights and pictures are.
+
+local pelk = require("pelk")
+
+local settings = { out = "runs/fashion", epochs = 6, lr = 4e-3, batch = 128, seed = 1 }
+for _, word in ipairs(arg or {}) do
+  local key, value = word:match("^(%w+)=(.+)$")
+  if not key or settings[key] == nil then
+    io.stderr:write(("usage: 01_fashion_mnist.lua [out=DIR] [epochs=N] [lr=X] [batch=N] [seed=N] (got '%s')\n"):format(word))
+    os.exit(2)
+  end
+  settings[key] = tonumber(value) or value
+end
+
+local function say(...) io.stdout:write(string.format(...), "\n") end
+
+local train_set = assert(pelk.data.fashion_mnist { split = "train" })
+local test_set = assert(pelk.data.fashion_mnist { split = "test" })
+local t = pelk.data.transforms
+local scale = { t.to_float(), t.normalize { mean = { 0.2860 }, std = { 0.3530 } } } -- of the training set
+local train = pelk.data.loader(train_set, {
+  batch = settings.batch, shuffle = true, seed = settings.seed,
+  transforms = { t.random_crop { padding = 2 }, t.hflip {}, scale[1], scale[2] },
+})
+local test = pelk.data.loader(test_set, { batch = 250, transforms = scale })
+
+pelk.manual_seed(settings.seed)
+local model = pelk.models.create("pelk_nano")
+local config = pelk.config()
+say("pelk %s: %s kernels, %d threads", config.version, config.isa, config.threads)
+say("%s", tostring(model:summary { image_size = 28, depth = 2 }))
+say("training on %d images, testing on %d; classes: %s", train_set:size(), test_set:size(),
+  table.concat(train_set.classes, ", "))
+
+local history = pelk.train {
+  model = model, train = train, val = test, epochs = settings.epochs, out = settings.out, resume = true,
+  seed = settings.seed,
+  optimizer = { name = "adamw", lr = settings.lr, weight_decay = 0.05 },
+  schedule = { kind = "cosine", warmup_epochs = 0.3 },
+  loss = { label_smoothing = 0.05 },
+}
+if history.interrupted then os.exit(130) end
+
+local seconds = 0
+for _, row in ipairs(history) do seconds = seconds + row.seconds end
+local result = pelk.evaluate(model, test)
+say("\n%s\n", tostring(history))
+say("test accuracy %.2f %% on %d images, after %d epochs and %.0f s of training", result.top1, result.n, #history, seconds)
+
+say("weights         %s/best.safetensors (PyTorch layouts), %s/summary.csv", settings.out, settings.out)
+local function picture(what, path, ok, message)
+  say("%-15s %s", what, ok and path or "not drawn: " .. tostring(message))
+end
+local curves = settings.out .. "/curves.png"
+picture("learning curves", curves, pelk.viz.curves(history, curves))
+local grids = settings.out .. "/grids.png"
+picture("kernel grids", grids, pelk.viz.grid({ 31, 51, 101 }, grids))
+local kernels = settings.out .. "/kernels.png"
+picture("learned kernels", kernels, pelk.viz.kernels(model, kernels))
