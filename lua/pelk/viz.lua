@@ -6,8 +6,15 @@ local options = require "pelk.options"
 local viz = {}
 
 -- viz.save_png(t, path, {colormap = "gray", scale = 1, min =, max =}): {H,W}, {H,W,1} or {H,W,3}; float32 with its own
--- range, uint8 as it is. true, or nil, message.
-function viz.save_png(t, path, given) return core.write_png(core.picture(t, given), path) end
+-- range (around 0 for coolwarm), uint8 as it is. true, or nil, message.
+function viz.save_png(t, path, given)
+  if type(given) == "table" and given.colormap == "coolwarm" and given.symmetric == nil then
+    local more = { symmetric = true }
+    for key, value in pairs(given) do more[key] = value end
+    given = more
+  end
+  return core.write_png(core.picture(t, given), path)
+end
 
 -- ---- sharing grids ----
 

@@ -99,6 +99,7 @@ set tics nomirror textcolor rgb '#333333'
 set grid linecolor rgb '#dddddd' linetype 1 linewidth 1
 set key box linecolor rgb '#cccccc' opaque spacing 1.2 width 1
 set xlabel 'epoch'
+set autoscale xfix
 set offsets graph 0.02, graph 0.02, graph 0.05, graph 0.05
 set multiplot layout 1,2%s
 ]]

@@ -1,0 +1,386 @@
+-- Data sets: IDX and CIFAR files, sets, transforms, loaders.
+
+local pelk = require "pelk"
+local core = require "pelk.core"
+local data = require "pelk.data"
+
+local T = data.transforms
+local FASHION = "/usr/share/datasets/fashion-mnist"
+local dir
+
+setup(function()
+  dir = os.tmpname()
+  os.remove(dir)
+  assert(os.execute("mkdir '" .. dir .. "'"))
+end)
+
+teardown(function() os.execute("rm -r '" .. dir .. "'") end)
+
+local function write(name, bytes)
+  local file = assert(io.open(dir .. "/" .. name, "wb"))
+  file:write(bytes)
+  file:close()
+  return dir .. "/" .. name
+end
+
+local function gzip(name)
+  assert(os.execute(("gzip -kf '%s/%s'"):format(dir, name)))
+  return dir .. "/" .. name .. ".gz"
+end
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local bytes = file:read("a")
+  file:close()
+  return bytes
+end
+
+local function refuses(pattern, value, message)
+  assert.is_nil(value)
+  assert.truthy(tostring(message):find(pattern), ("%q does not match %q"):format(message, pattern))
+end
+
+local function raises(pattern, f, ...)
+  local ok, message = pcall(f, ...)
+  assert.is_false(ok, "no error; expected one like " .. pattern)
+  assert.truthy(tostring(message):find(pattern), ("%q does not match %q"):format(message, pattern))
+end
+
+local function idx(shape, bytes)
+  local parts = { string.pack(">I4", 0x800 + #shape) }
+  for i, n in ipairs(shape) do parts[i + 1] = string.pack(">I4", n) end
+  return table.concat(parts) .. bytes
+end
+
+-- 1, 2, 3, ... as a float32 tensor.
+local function count(shape)
+  local n, values = 1, {}
+  for _, s in ipairs(shape) do n = n * s end
+  for i = 1, n do values[i] = i end
+  return pelk.tensor(values, shape)
+end
+
+describe("IDX files", function()
+  it("are read plain and compressed", function()
+    local path = write("images", idx({ 2, 2, 3 }, "\0\1\2\3\4\5\250\251\252\253\254\255"))
+    for _, name in ipairs { path, gzip("images") } do
+      local t = assert(core.idx_images(name))
+      assert.same({ 2, 2, 3, 1 }, t:shape())
+      assert.equal("uint8", t:dtype())
+      assert.same({ 0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255 }, t:flat())
+      assert.same({ 2, 2, 3 }, core.idx_read(name):shape())
+    end
+    assert.same({ 1, 3, 10 }, core.idx_labels(write("labels", idx({ 3 }, "\0\2\9")), 10):flat())
+  end)
+
+  it("that lie, or are damaged, are refused", function()
+    local huge = 0xffffffff
+    local cases = {
+      { "cut short", "" }, { "cut short", "\0\0" }, { "cut short", "\0\0\8\3\0\0" },
+      { "not an IDX", "PK\3\4aaaaaaaa" }, { "type 0x0d", "\0\0\13\1\0\0\0\1\0\0\0\0" },
+      { "0 dimensions", "\0\0\8\0" }, { "255 dimensions", "\0\0\8\255" .. ("\0"):rep(2000) },
+      { "dimension 2 is 0", idx({ 1, 0, 1 }, "") }, { "too large", idx({ huge, huge, huge }, "") },
+      { "cut short.* holds 0", idx({ 60000, 28, 28 }, "") }, { "cut short.* holds 3", idx({ 4 }, "abc") },
+      { "more data", idx({ 4 }, "abcde") },
+    }
+    for i, case in ipairs(cases) do
+      local name = "bad" .. i
+      local path = write(name, case[2])
+      local before = core.memory().live
+      core.reset_peak()
+      refuses(case[1], core.idx_read(path))
+      refuses(case[1], core.idx_read(gzip(name)))
+      assert.truthy(core.memory().peak - before < 1 << 20)
+    end
+    refuses("images have 3", core.idx_images(write("flat", idx({ 2 }, "ab"))))
+    refuses("labels have 1", core.idx_labels(write("deep", idx({ 1, 1 }, "a"))))
+    refuses("label 10 of item 2", core.idx_labels(write("high", idx({ 2 }, "\0\10"))))
+    refuses("No such file", core.idx_read(dir .. "/none"))
+    refuses("is a directory", core.idx_read(dir))
+  end)
+
+  it("whose compression is damaged are refused, or give the same", function()
+    write("whole", idx({ 10 }, "abcdefghij"))
+    local bytes = read(gzip("whole"))
+    local same = core.idx_read(dir .. "/whole")
+    for n = 2, #bytes - 1 do refuses("cut short", core.idx_read(write("cut", bytes:sub(1, n)))) end
+    refuses("after the end", core.idx_read(write("tail", bytes .. "x")))
+    refuses("after the end", core.idx_read(write("twice", bytes .. bytes)))
+    for at = 3, #bytes do
+      for flip = 0, 7 do
+        local changed = bytes:sub(1, at - 1) .. string.char(bytes:byte(at) ~ 1 << flip) .. bytes:sub(at + 1)
+        local t = core.idx_read(write("changed", changed))
+        assert.truthy(t == nil or t:equal(same))
+      end
+    end
+  end)
+end)
+
+describe("CIFAR-10 files", function()
+  it("become pixels and labels", function()
+    local record = "\7" .. ("\1"):rep(1024) .. ("\2"):rep(1024) .. ("\3"):rep(1024)
+    local x, y = core.cifar10_read(write("c.bin", record .. "\0" .. ("\9"):rep(3072)))
+    assert.same({ 2, 32, 32, 3 }, x:shape())
+    assert.same({ 1, 2, 3 }, x[1][1][1]:flat())
+    assert.same({ 8, 1 }, y:flat())
+    refuses("whole number of records", core.cifar10_read(write("d.bin", record .. "x")))
+    refuses("label 10", core.cifar10_read(write("e.bin", "\10" .. ("\0"):rep(3072))))
+    refuses("No such file", data.cifar10 { root = dir })
+  end)
+end)
+
+describe("Fashion-MNIST", function()
+  it("is complete", function()
+    if not io.open(FASHION .. "/t10k-labels-idx1-ubyte.gz") then
+      pending("not here: apt-get install dataset-fashion-mnist")
+      return
+    end
+    for split, n in pairs { train = 60000, test = 10000 } do
+      local ds = assert(data.fashion_mnist { split = split })
+      assert.equal(n, ds:size())
+      assert.same({ 28, 28, 1 }, ds:shape())
+      local seen = {}
+      for _, label in ipairs(ds.y:flat()) do seen[label] = (seen[label] or 0) + 1 end
+      for class = 1, 10 do assert.equal(n // 10, seen[class]) end
+    end
+    local ds = data.fashion_mnist { split = "train" }
+    local _, label = ds:get(1)
+    assert.equal("Ankle boot", ds.classes[label])
+  end)
+
+  it("says how to get it", function()
+    refuses("apt%-get install dataset%-fashion%-mnist", data.fashion_mnist { root = dir .. "/none" })
+    raises("did you mean 'root'", data.fashion_mnist, { rot = "x" })
+    raises('split must be "train" or "test", got val', data.fashion_mnist, { split = "val" })
+  end)
+
+  it("is refused when the files are others", function()
+    write("t10k-images-idx3-ubyte", idx({ 2, 28, 28 }, ("x"):rep(2 * 784)))
+    write("t10k-labels-idx1-ubyte", idx({ 2 }, "\0\1"))
+    refuses("2 pictures and 2 labels", data.mnist { root = dir, split = "test" })
+    raises("root is required", data.mnist, {})
+  end)
+end)
+
+describe("data sets", function()
+  local ds
+
+  before_each(function()
+    ds = data.tensors(count { 10, 2, 2, 1 }, pelk.tensor({ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 }, { dtype = "int32" }),
+      { classes = { "a", "b" }, name = "ten" })
+  end)
+
+  it("give items", function()
+    local x, label = ds:get(3)
+    assert.equal(3, label)
+    assert.same({ 9, 10, 11, 12 }, x:flat())
+    assert.equal(10, #ds)
+    assert.equal("ten: 10 items of {2,2,1} float32, 2 classes", tostring(ds))
+    raises("item 11, the data set has 1 to 10", ds.get, ds, 11)
+    raises("item 0", ds.get, ds, 0)
+    raises("item x", ds.get, ds, "x")
+  end)
+
+  it("are taken from and split", function()
+    local few = ds:take(4)
+    assert.equal(4, #few)
+    local a, b = ds:split(0.7, 1)
+    assert.equal(7, #a)
+    assert.equal(3, #b)
+    local seen = {}
+    for _, part in ipairs { a, b } do
+      for i = 1, #part do
+        local _, label = part:get(i)
+        assert.is_nil(seen[label])
+        seen[label] = true
+      end
+    end
+    local again = ds:split(0.7, 1)
+    for i = 1, 7 do assert.equal(select(2, a:get(i)), select(2, again:get(i))) end
+    local _, label = ds:subset({ 9, 3 }):take(1):get(1)
+    assert.equal(9, label)
+    raises("between 0 and 1", ds.split, ds, 1)
+    raises("leaves one side empty", ds.split, ds, 0.01)
+    raises("take: 11 items", ds.take, ds, 11)
+    raises("x has 10 rows, y 2", data.tensors, count { 10, 2 }, pelk.ones { 2 })
+    raises("must be a uint8 or float32", data.tensors, "x")
+  end)
+end)
+
+describe("transforms", function()
+  local function run(x, transforms, seed, epoch)
+    local rows = core.epoch_order(x:size(1), false, 0, 0)
+    return core.batch(x, nil, rows, 1, x:size(1), transforms, seed or 0, epoch or 1)
+  end
+
+  it("do what their names say", function()
+    local bytes = pelk.tensor({ 0, 51, 255, 102 }, { 1, 2, 2, 1 }, { dtype = "uint8" })
+    assert.same({ 0, 51, 255, 102 }, run(bytes, {}):flat())
+    assert.is_true(run(bytes, { T.to_float() }):allclose(pelk.tensor({ 0, 0.2, 1, 0.4 }, { 1, 2, 2, 1 })))
+    local x = count { 1, 2, 3, 2 }
+    local normalized = run(x, { T.normalize { mean = { 1, 4 }, std = { 2, 2 } } })
+    assert.same({ 0, -1, 1, 0, 2, 1, 3, 2, 4, 3, 5, 4 }, normalized:flat())
+    assert.same({ 5, 6, 3, 4, 1, 2, 11, 12, 9, 10, 7, 8 }, run(x, { T.hflip { p = 1 } }):flat())
+    assert.same(x:flat(), run(x, { T.hflip { p = 0 } }):flat())
+    assert.same({ 3, 4, 9, 10 }, run(x, { T.center_crop { size = { 2, 1 } } }):flat())
+    assert.same(x:flat(), run(x, { T.random_crop {} }):flat())
+    assert.same(x:flat(), run(x, { T.resize { size = { 2, 3 } } }):flat())
+    assert.same({ 0, 0, 0, 0 }, run(pelk.ones { 1, 2, 2, 1 }, { T.random_erasing { p = 1, min_area = 1, max_area = 1,
+      ratio = 1 } }):flat())
+  end)
+
+  it("crop a padded picture at every place", function()
+    local x = count { 1, 3, 3, 1 }
+    local seen, n = {}, 0
+    for epoch = 1, 300 do
+      local t = run(x, { T.random_crop { padding = 1 } }, 0, epoch)
+      local key = table.concat(t:flat(), " ")
+      if not seen[key] then seen[key], n = true, n + 1 end
+    end
+    assert.equal(9, n)
+    assert.truthy(seen["0.0 0.0 0.0 0.0 1.0 2.0 0.0 4.0 5.0"] and seen["5.0 6.0 0.0 8.0 9.0 0.0 0.0 0.0 0.0"])
+  end)
+
+  it("resize by area when reducing and in lines when enlarging", function()
+    local small = run(count { 1, 4, 4, 1 }, { T.resize { size = 1 } }):flat()
+    assert.near(8.5, small[1], 1e-5)
+    local wide = run(pelk.tensor({ 0, 1 }, { 1, 1, 2, 1 }), { T.resize { size = { 1, 4 } } }):flat()
+    for i, want in ipairs { 0, 0.25, 0.75, 1 } do assert.near(want, wide[i], 1e-6) end
+    local constant = run(pelk.ones { 1, 17, 23, 3 }, { T.resize { size = { 9, 31 } } })
+    assert.is_true(constant:allclose(pelk.ones { 1, 9, 31, 3 }))
+    local crop = run(pelk.ones { 4, 17, 23, 3 }, { T.random_resized_crop { size = 8 } })
+    assert.is_true(crop:allclose(pelk.ones { 4, 8, 8, 3 }))
+  end)
+
+  it("happen as often as they should", function()
+    local x = count { 1, 1, 2, 1 }:expand { 2000, 1, 2, 1 }:contiguous()
+    local t, flipped = run(x, { T.hflip { p = 0.3 } }):flat(), 0
+    for i = 1, #t, 2 do if t[i] == 2 then flipped = flipped + 1 end end
+    assert.truthy(math.abs(flipped / 2000 - 0.3) < 0.04)
+  end)
+
+  it("are the same on any number of threads", function()
+    local x = core.randn { 64, 9, 9, 2 }
+    local pipeline = { T.random_crop { padding = 2 }, T.hflip {}, T.random_resized_crop { size = 8 },
+      T.random_erasing { p = 0.5 } }
+    local threads = core.threads()
+    core.set_threads(1)
+    local one = run(x, pipeline, 5, 2)
+    for _, n in ipairs { 2, 3, 5 } do
+      core.set_threads(n)
+      assert.is_true(one:equal(run(x, pipeline, 5, 2)))
+    end
+    core.set_threads(threads)
+    assert.is_false(one:equal(run(x, pipeline, 5, 3)))
+    assert.is_false(one:equal(run(x, pipeline, 6, 2)))
+  end)
+
+  it("print, list themselves and refuse nonsense", function()
+    assert.equal("random_crop{size={0,0}, padding={4,4}}", tostring(T.random_crop { padding = 4 }))
+    assert.equal("to_float", tostring(T.to_float()))
+    assert.equal("hflip", T.hflip {}:name())
+    assert.equal(0.5, T.hflip {}:options().p)
+    raises("there is no transform 'flip'; there are center_crop", function() return T.flip {} end)
+    raises("did you mean 'padding'", T.random_crop, { paddin = 3 })
+    raises("mean", T.normalize, { std = 1 })
+    local x = count { 1, 2, 2, 1 }
+    raises("crop of 3 x 3 from a picture of 2 x 2", run, x, { T.center_crop { size = 3 } })
+    raises("mean has 2 numbers, the data has 1", run, x, { T.normalize { mean = { 1, 2 }, std = 1 } })
+    raises("hflip: wants pictures", run, count { 3, 4 }, { T.hflip {} })
+    raises("min_area", run, x, { T.random_erasing { min_area = 0.5, max_area = 0.1 } })
+    raises("transform 1 must be", run, x, { "hflip" })
+    raises("row 9, there are 1 to 1", core.batch, x, nil, pelk.tensor({ 9 }, { dtype = "int32" }), 1, 1, {}, 0, 0)
+  end)
+end)
+
+describe("loaders", function()
+  local ds
+
+  before_each(function()
+    local labels = {}
+    for i = 1, 25 do labels[i] = i end
+    ds = data.tensors(count { 25, 2, 2, 1 }, pelk.tensor(labels, { dtype = "int32" }))
+  end)
+
+  local function labels_of(iterator)
+    local all = {}
+    for _, y in iterator do for _, v in ipairs(y:flat()) do all[#all + 1] = v end end
+    return all
+  end
+
+  it("give every item once an epoch", function()
+    local loader = data.loader(ds, { batch = 8, shuffle = true, seed = 3 })
+    assert.equal(4, #loader)
+    assert.equal(4, loader:batches())
+    assert.same({ 8, 2, 2, 1 }, loader:shape())
+    local first, second = labels_of(loader()), labels_of(loader())
+    local sorted = { table.unpack(first) }
+    table.sort(sorted)
+    for i = 1, 25 do assert.equal(i, sorted[i]) end
+    assert.not_same(first, second)
+    assert.same(first, labels_of(loader:epoch(1)))
+    assert.same(second, labels_of(loader:epoch(2)))
+    loader:set_epoch(1)
+    assert.same(first, labels_of(loader()))
+    for x, y in loader() do
+      for i = 1, y:size(1) do assert.equal(4 * y[i]:item() - 3, x[i][1][1][1]:item()) end
+    end
+  end)
+
+  it("go on from any batch with the same pictures", function()
+    local transforms = { T.random_crop { padding = 1 } }
+    local loader = data.loader(ds, { batch = 4, shuffle = true, seed = 9, transforms = transforms })
+    local whole = {}
+    for x, y, number in loader:epoch(5) do whole[number] = { x, y } end
+    for start = 1, #loader do
+      for x, y, number in loader:epoch(5, start) do
+        assert.is_true(x:equal(whole[number][1]) and y:equal(whole[number][2]))
+        assert.truthy(number >= start)
+      end
+    end
+    assert.is_nil(loader:epoch(5, #loader + 1)())
+  end)
+
+  it("give a picture that depends on its row, not on its batch", function()
+    local function pictures(batch, part)
+      local by_label, transforms = {}, { T.random_crop { padding = 1 } }
+      local loader = data.loader(part, { batch = batch, shuffle = true, seed = 1, transforms = transforms })
+      for x, y in loader:epoch(2) do for i = 1, y:size(1) do by_label[y[i]:item()] = x[i]:flat() end end
+      return by_label
+    end
+    local all = pictures(4, ds)
+    assert.same(all, pictures(25, ds))
+    for label, picture in pairs(pictures(3, ds:subset { 20, 2, 7 })) do assert.same(all[label], picture) end
+  end)
+
+  it("drop the last part, or not", function()
+    assert.equal(3, #data.loader(ds, { batch = 8, drop_last = true }))
+    assert.equal(24, #labels_of(data.loader(ds, { batch = 8, drop_last = true })()))
+    assert.equal(25, #labels_of(data.loader(ds, { batch = 8 })()))
+    assert.same({ 1, 2, 3 }, labels_of(data.loader(ds:take(3))()))
+  end)
+
+  it("bring bytes to 0..1 unless told otherwise", function()
+    local bytes = data.tensors(pelk.tensor({ 0, 255 }, { 2, 1, 1, 1 }, { dtype = "uint8" }))
+    local x, y = data.loader(bytes)()()
+    assert.same({ 0, 1 }, x:flat())
+    assert.is_nil(y)
+    assert.same({ 0, 255 }, data.loader(bytes, { transforms = {} })()():flat())
+  end)
+
+  it("take features and targets", function()
+    local set = data.tensors(count { 4, 3 }, count { 4, 2 })
+    local x, y = data.loader(set, { batch = 2 })()()
+    assert.same({ 2, 3 }, x:shape())
+    assert.same({ { 1, 2 }, { 3, 4 } }, y:tolist())
+  end)
+
+  it("refuse nonsense at once", function()
+    raises("did you mean 'batch'", data.loader, ds, { batchh = 3 })
+    raises("batch must be at least 1", data.loader, ds, { batch = 0 })
+    raises("batch must be integer", data.loader, ds, { batch = "8" })
+    raises("must be a data set", data.loader, {})
+    raises("crop of 9 x 9", data.loader, ds, { transforms = { T.center_crop { size = 9 } } })
+    raises("start_batch must be", data.loader(ds).epoch, data.loader(ds), 1, 0)
+  end)
+end)
