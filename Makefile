@@ -112,3 +112,58 @@ $(BUILD)/obj/gen/registry.o: $(BUILD)/gen/registry.c $(BUILD)/flags
 	@$(COMPILE) -c -o $@ $<
 
 -include $(OBJ:.o=.d) $(LUA_OBJ:.o=.d) $(CHECK_OBJ:.o=.d)
+
+# ---- using it ----
+LUA_ENV = LUA_PATH='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH='./$(BUILD)/?.so;;'
+
+help:
+	@echo 'make            build $(BUILD)/pelk/core.so'
+	@echo 'make demo       all that is needed, then train PeLK on Fashion-MNIST and show the result (OUT=runs/fashion)'
+	@echo 'make test       build, C checks, specs, lint; ends with "N passed, N failed"'
+	@echo 'make repl       Lua with pelk loaded'
+	@echo 'make bench      time the kernels and networks: a table, and $(BUILD)/bench.csv'
+	@echo 'make asan       the checks and specs under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make deps       install what is missing (Debian packages, with sudo where needed)'
+	@echo 'make install    into INST_LIBDIR and INST_LUADIR (LuaRocks calls it)'
+	@echo 'make clean      remove $(BUILD)'
+	@echo 'Variables: CC CFLAGS BUILD PELK_ISA PELK_NUM_THREADS'
+
+deps:
+	@sh spec/deps.sh
+
+demo:
+	@sh spec/deps.sh
+	@$(MAKE) --no-print-directory all
+	@$(LUA_ENV) $(LUA) examples/01_fashion_mnist.lua out=$(or $(OUT),runs/fashion)
+
+test:
+	@sh spec/deps.sh
+	@BUILD='$(BUILD)' LUA='$(LUA)' MAKE='$(MAKE)' sh spec/run.sh
+
+check: $(BUILD)/check
+	$(BUILD)/check
+
+spec: all
+	busted --cpath='./$(BUILD)/?.so'
+
+lint:
+	@sh spec/lint.sh
+
+ASAN_FLAGS := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+asan:
+	@$(MAKE) --no-print-directory BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' build/asan/pelk/core.so build/asan/check
+	@BUILD=build/asan sh spec/asan.sh
+
+bench: all $(BUILD)/check
+	@BUILD='$(BUILD)' LUA='$(LUA)' sh spec/bench/run.sh
+
+repl: all
+	@$(LUA_ENV) $(LUA) -i -e 'pelk = require("pelk"); print(pelk); print("pelk.models.list(), pelk.nn, pelk.ops: all in the variable pelk")'
+
+install: all
+	mkdir -p '$(INST_LIBDIR)/pelk' '$(INST_LUADIR)'
+	cp $(BUILD)/pelk/core.so '$(INST_LIBDIR)/pelk/core.so'
+	cp -R lua/pelk '$(INST_LUADIR)/'
+
+clean:
+	rm -rf $(BUILD)

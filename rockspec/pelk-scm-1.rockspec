@@ -1,0 +1,36 @@
+rockspec_format = "3.0"
+package = "pelk"
+version = "scm-1"
+-- `luarocks make` in a checkout, the documented way, does not look at the url.
+source = { url = "git+https://example.org/pelk.git" }
+description = {
+  summary = "Large-kernel ConvNets (PeLK) on CPUs",
+  detailed = [[
+A C core with SIMD peripheral convolution, autograd and full PeLK model assembly, driven from Lua: compose
+architectures, sweep kernel configurations and run train or eval loops on the machine under the desk.]],
+  license = "MIT",
+  labels = { "machine-learning", "neural-network", "convolution", "simd" },
+}
+supported_platforms = { "unix" }
+dependencies = { "lua >= 5.4, < 5.5" }
+external_dependencies = {
+  OPENBLAS = { library = "openblas" },
+  STB = { header = "stb/stb_image_write.h" },
+  JSMN = { header = "jsmn.h" },
+  ZLIB = { header = "zlib.h", library = "z" },
+}
+build = {
+  type = "make",
+  build_variables = {
+    CFLAGS = "$(CFLAGS)",
+    LIBFLAG = "$(LIBFLAG)",
+    LUA_INCDIR = "$(LUA_INCDIR)",
+    STB_INCDIR = "$(STB_INCDIR)",
+  },
+  install_variables = {
+    INST_LIBDIR = "$(LIBDIR)",
+    INST_LUADIR = "$(LUADIR)",
+  },
+  copy_directories = { "examples" },
+}
+test = { type = "command", command = "make test" }
