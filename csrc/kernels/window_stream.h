@@ -49,11 +49,13 @@ typedef struct win_stream {
     int pad;            /* pixels */
     ptrdiff_t pitch;    /* floats from one plane row to the next */
     float *x;           /* plane of the map; the same as t when heights are powers of two */
-    float *t;           /* plane of vertical sums */
-    int height;         /* of t's sums */
+    float *t;           /* plane of vertical sums of two rows and more */
+    int height;         /* of the vertical sums at hand; 1: the map itself */
     float *sum;         /* one row: heights that are no power of two */
     float *boxes;       /* box rows */
-    float **box;        /* box[b]: row of box b; box[0] changes with each row streamed */
+    int box_pad;        /* pixels before pixel 0 of a box row */
+    ptrdiff_t box_pitch; /* pixels from one box row to the next */
+    const float **box;  /* box[b]: row of box b; box[0] changes with each row streamed */
     const float **src;  /* src[j * PK_PARTS + n]: part n of column j's sums, where output 0 looks */
     float *other;       /* plane of the output or its gradient: out_h x out_w, without pad */
     float *weights;     /* rows x cols vectors */
@@ -89,7 +91,9 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
         WIN_TAKE(x, p->in_h * pitch + s->pad * vector, s->pad * vector);
         WIN_TAKE(sum, pitch + s->pad * vector, s->pad * vector);
     }
-    for (int b = 1; b < p->boxes; b++) wide += p->in_w + 2 * (margin + p->widest);
+    s->box_pad = margin + p->widest;
+    s->box_pitch = p->in_w + 2 * s->box_pad;
+    wide = (p->boxes - 1) * s->box_pitch;
     WIN_TAKE(boxes, wide * vector, 0);
     WIN_TAKE(box, p->boxes * (int64_t)sizeof(float *), 0);
     WIN_TAKE(src, (p->cols + 1) * PK_PARTS * (int64_t)sizeof(float *), 0);
@@ -100,7 +104,7 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
     s->height = 1;
     if (!base) return at;
     for (int b = 1; b < p->boxes; b++)
-        s->box[b] = s->boxes + ((int64_t)(b - 1) * (p->in_w + 2 * (margin + p->widest)) + margin + p->widest) * VL;
+        s->box[b] = s->boxes + ((b - 1) * s->box_pitch + s->box_pad) * VL;
     memset(s->boxes, 0, (size_t)(wide * vector));
     if (s->sum) memset(s->sum - s->pad * VL, 0, (size_t)(pitch + s->pad * vector));
     return at;
@@ -147,8 +151,7 @@ static inline void win_pack(win_stream *s, const pk_window_io *io) {
             v_store(to + x * VL, win_load(from, io->lanes));
         }
     }
-    if (s->x != s->t)
-        memcpy(s->t - s->pad * VL, s->x - s->pad * VL, (size_t)(p->in_h * s->pitch + s->pad * VL) * sizeof(float));
+    if (s->x != s->t) memset(s->t - s->pad * VL, 0, (size_t)s->pad * VL * sizeof(float));
 }
 
 PK_INLINE void win_add_rows(float *to, const float *a, const float *b, ptrdiff_t n) {
@@ -157,21 +160,25 @@ PK_INLINE void win_add_rows(float *to, const float *a, const float *b, ptrdiff_t
 
 /* T from sums of h rows to sums of 2h, the last row first. */
 static inline void win_double(win_stream *s) {
-    const int h = s->height, rows = s->p->in_h + h - 1; /* rows T has */
-    for (int r = rows + h - 1; r >= h; r--) {
-        float *to = s->t + r * s->pitch, *back = to - h * s->pitch;
-        if (r < rows) win_add_rows(to, to, back, s->pitch);
-        else memcpy(to, back, (size_t)s->pitch * sizeof(float));
+    const int h = s->height, rows = s->p->in_h + h - 1; /* rows there are */
+    const float *from = h == 1 ? s->x : s->t;
+    for (int r = rows + h - 1; r >= 0; r--) {
+        float *to = s->t + r * s->pitch;
+        const float *here = from + r * s->pitch, *back = here - h * s->pitch;
+        if (r >= rows) memcpy(to, back, (size_t)s->pitch * sizeof(float));
+        else if (r >= h) win_add_rows(to, here, back, s->pitch);
+        else if (to != here) memcpy(to, here, (size_t)s->pitch * sizeof(float));
     }
     s->height = 2 * h;
 }
 
 /* The row of sums of rows [last - size + 1, last] of the map. */
-static inline float *win_row(win_stream *s, int size, int last) {
+static inline const float *win_row(win_stream *s, int size, int last) {
     const int h = s->height, in_h = s->p->in_h;
-    if (size == h) return s->t + last * s->pitch;
+    const float *sums = h == 1 ? s->x : s->t;
+    if (size == h) return sums + last * s->pitch;
     int low = last - size + 1 > 0 ? last - size + 1 : 0, high = last - h < in_h - 1 ? last - h : in_h - 1;
-    const float *top = last < in_h + h - 1 ? s->t + last * s->pitch : NULL;
+    const float *top = last < in_h + h - 1 ? sums + last * s->pitch : NULL;
     for (int x = 0; x < s->p->in_w * VL; x += VL) {
         vf sum = top ? v_load(top + x) : v_zero();
         for (int r = low; r <= high; r++) sum = v_add(sum, v_load(s->x + r * s->pitch + x));
@@ -190,14 +197,14 @@ PK_INLINE void win_sum_parts(float *to, const float *const *part, const int n, i
 }
 
 /* The stored box rows of one row, and src for all columns. */
-static inline void win_box_rows(win_stream *s, float *row) {
+static inline void win_box_rows(win_stream *s, const float *row) {
     const pk_window *p = s->p;
     s->box[0] = row;
     for (int b = 1; b < p->boxes; b++) {
         const pk_box *box = &p->box[b];
         const int begin = 1 - box->size, count = p->in_w + box->size - 1;
         const float *part[48];
-        float *to = s->box[b] + begin * VL;
+        float *to = s->boxes + ((b - 1) * s->box_pitch + s->box_pad + begin) * VL;
         for (int k = 0; k < box->parts; k++) part[k] = s->box[p->part[box->first + k].box] + (begin + p->part[box->first + k].shift) * VL;
         if (box->parts == 4) win_sum_parts(to, part, 4, count);
         else win_sum_parts(to, part, box->parts, count);
