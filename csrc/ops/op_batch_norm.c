@@ -230,5 +230,5 @@ const pk_op pk_op_batch_norm = {
     .cases = (const char *const[]){"x:2x1 weight:1 bias:1 | eps=0.1", "x:3x5x7x17 weight:17 bias:17",
                                    "x:4x6x3 running_mean:3 running_var:3 | training=false",
                                    "x:2x5x5x9 weight:9 bias:9 running_mean:9 running_var:9 | training=false eps=1e-3",
-                                   "x:37x19", "x:4000x12 weight:12 bias:12 running_mean:12 running_var:12", NULL},
+                                   "x:37x19", "x:9001x12 weight:12 bias:12 running_mean:12 running_var:12", NULL},
 };

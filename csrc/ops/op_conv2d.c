@@ -293,5 +293,5 @@ const pk_op pk_op_conv2d = {
                                    "x:3x5x4x6 w:4x3x3x3 b:4 | groups=2 padding=same", "x:2x6x5x17 w:9x1x1x17 b:9",
                                    "x:1x20x33x4 w:3x3x3x4 b:3 | padding=1 stride=3,1",
                                    "x:1x7x7x4 w:8x3x3x1 | groups=4 padding=2 dilation=2",
-                                   "x:1x60x50x5 w:4x3x3x5 b:4 | padding=same", NULL},
+                                   "x:2x90x80x8 w:9x3x3x8 b:9 | padding=same", NULL},
 };

@@ -86,11 +86,34 @@ static void reduce_part(void *context, int64_t i, int worker) {
     }
 }
 
+/* One long run to one number: in pieces. */
+static void reduce_piece(void *context, int64_t i, int worker) {
+    (void)worker;
+    const reduce_job *j = context;
+    int64_t at = pk_chunk_begin(j->inner, j->count_chunks, i);
+    j->partial[i] = pk_k()->sum(pk_chunk_begin(j->inner, j->count_chunks, i + 1) - at, j->x + at);
+}
+
+enum { MAX_PIECES = 64 };
+
+static void reduce_all(reduce_job *j, double factor, float *out) {
+    double partial[MAX_PIECES], s = 0;
+    j->partial = partial;
+    j->count_chunks = pk_min(MAX_PIECES, pk_chunks(j->inner, 32768));
+    pk_parallel(j->count_chunks, reduce_piece, j);
+    for (int64_t i = 0; i < j->count_chunks; i++) s += partial[i];
+    *out = (float)(s * factor);
+}
+
 pk_status pk_reduce_sum(const pk_reduction *r, const float *x, double factor, float *out) {
     reduce_job j;
     job_of(r, &j);
     int64_t bytes = j.count_chunks * r->kept * (int64_t)sizeof(double);
     j.x = x;
+    if (r->n == 1 && j.inner_reduced) {
+        reduce_all(&j, factor, out);
+        return PK_OK;
+    }
     j.partial = pk_alloc(bytes);
     if (!j.partial) return pk_no_memory(bytes);
     pk_parallel(j.kept_chunks * j.count_chunks, reduce_part, &j);

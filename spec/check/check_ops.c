@@ -65,13 +65,20 @@ typedef struct probes {
     double slope[PK_MAX_IN][PROBES];
 } probes;
 
+/* Fewer for the large cases: the reference is slow. */
+static int probes_for(const op_case *c) {
+    double cost = c->op->flops ? c->op->flops(&c->call) : (double)c->size[0];
+    return cost > 1e6 ? 4 : PROBES;
+}
+
 static void take_probes(check_options *o, op_case *c, probes *p) {
     const double h = 1e-6;
+    const int most = probes_for(c);
     for (int i = 0; i < c->nin; i++) {
         int64_t n = c->in[i] && c->smooth[i] ? pk_numel(c->in[i]) : 0;
-        p->n[i] = (int)(n < PROBES ? n : PROBES);
+        p->n[i] = (int)(n < most ? n : most);
         for (int k = 0; k < p->n[i]; k++) {
-            int64_t at = n <= PROBES ? k : (int64_t)(check_random(o) % (uint64_t)n);
+            int64_t at = n <= most ? k : (int64_t)(check_random(o) % (uint64_t)n);
             double was = c->value[i][at], above, below;
             c->value[i][at] = was + h;
             above = op_case_loss(c);
