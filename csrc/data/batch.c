@@ -122,7 +122,8 @@ pk_status pk_batch(const pk_tensor *x, const int32_t *row, int64_t count, const 
     int64_t shape[PK_MAX_DIMS], bytes;
     int ndim = out_shape(x, &plan.at[p->count], count, shape);
     job j = {.x = x, .row = row, .p = p, .plan = &plan, .stream = pk_random_bits(seed, epoch)};
-    PK_RETURN_IF(!pk_mul_ok(plan.floats, 2, &j.work_floats) || !pk_add_ok(j.work_floats, plan.scratch + 16, &j.work_floats) ||
+    PK_RETURN_IF(!pk_mul_ok(plan.floats, 2, &j.work_floats) ||
+                     !pk_add_ok(j.work_floats, plan.scratch + 16, &j.work_floats) ||
                      !pk_mul_ok(j.work_floats, pk_threads() * (int64_t)sizeof(float), &bytes),
                  PK_EINVAL, "batch: pictures too large");
     PK_TRY(pk_tensor_new(PK_FLOAT32, ndim, shape, out));
@@ -159,7 +160,8 @@ pk_status pk_epoch_order(int64_t n, const pk_tensor *subset, bool shuffle, uint6
                          pk_tensor **out) {
     *out = NULL;
     PK_RETURN_IF(n < 0 || n > INT32_MAX, PK_EINVAL, "an epoch has 0 to %d rows, not %lld", INT32_MAX, (long long)n);
-    PK_RETURN_IF(subset && (subset->dtype != PK_INT32 || subset->ndim != 1 || subset->shape[0] != n || !pk_is_contiguous(subset)),
+    PK_RETURN_IF(subset && (subset->dtype != PK_INT32 || subset->ndim != 1 || subset->shape[0] != n ||
+                            !pk_is_contiguous(subset)),
                  PK_EINVAL, "the rows of a subset must be int32 {%lld}", (long long)n);
     PK_TRY(pk_tensor_new(PK_INT32, 1, &n, out));
     int32_t *order = pk_i32(*out);

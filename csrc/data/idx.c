@@ -106,8 +106,8 @@ static pk_status number_labels(const char *path, const uint8_t *bytes, int64_t n
         if (b >= classes) {
             pk_tensor_release(*out);
             *out = NULL;
-            return pk_fail(PK_EFORMAT, "%s: label %d of item %lld, there are classes 0 to %d", path, b, (long long)i + 1,
-                           classes - 1);
+            return pk_fail(PK_EFORMAT, "%s: label %d of item %lld, there are classes 0 to %d", path, b,
+                           (long long)i + 1, classes - 1);
         }
         label[i] = b + 1;
     }

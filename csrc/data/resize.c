@@ -6,7 +6,8 @@
 #include "core/rng.h"
 #include "data/transform.h"
 
-/* Weights of one output position along one axis: inputs from .. to-1, triangle around centre, not yet divided by sum. */
+/* Weights of one output position along one axis: inputs from .. to-1, triangle around centre, not yet divided by sum.
+ */
 typedef struct tap {
     int64_t from, to;
     float centre, inverse_width, inverse_sum;
@@ -64,7 +65,12 @@ typedef struct resize_options {
 } resize_options;
 
 static const pk_field resize_fields[] = {
-    {.name = "size", .type = PK_PAIR, .offset = offsetof(resize_options, size), .required = true, .min = 1, .max = 65536,
+    {.name = "size",
+     .type = PK_PAIR,
+     .offset = offsetof(resize_options, size),
+     .required = true,
+     .min = 1,
+     .max = 65536,
      .doc = "{height, width}"},
 };
 
@@ -90,11 +96,26 @@ typedef struct random_options {
 } random_options;
 
 static const pk_field random_fields[] = {
-    {.name = "size", .type = PK_PAIR, .offset = offsetof(random_options, size), .required = true, .min = 1, .max = 65536,
+    {.name = "size",
+     .type = PK_PAIR,
+     .offset = offsetof(random_options, size),
+     .required = true,
+     .min = 1,
+     .max = 65536,
      .doc = "{height, width}"},
-    {.name = "min_area", .type = PK_FLOAT, .offset = offsetof(random_options, min_area), .def = 0.08, .min = 0.001, .max = 1,
+    {.name = "min_area",
+     .type = PK_FLOAT,
+     .offset = offsetof(random_options, min_area),
+     .def = 0.08,
+     .min = 0.001,
+     .max = 1,
      .doc = "smallest part of the picture"},
-    {.name = "ratio", .type = PK_FLOAT, .offset = offsetof(random_options, ratio), .def = 0.75, .min = 0.01, .max = 1,
+    {.name = "ratio",
+     .type = PK_FLOAT,
+     .offset = offsetof(random_options, ratio),
+     .def = 0.75,
+     .min = 0.01,
+     .max = 1,
      .doc = "width by height lies between this and its inverse"},
 };
 
@@ -117,7 +138,12 @@ static void random_resized_crop(const pk_step *s) {
     resize(s);
 }
 
-const pk_transform_kind pk_transform_random_resized_crop = {
-    .name = "random_resized_crop", .doc = "a rectangle of random area and shape, resized",
-    .options_size = sizeof(random_options), .fields = random_fields, .nfields = 3, .spatial = true, .infer = resize_infer,
-    .apply = random_resized_crop, .scratch = resize_scratch};
+const pk_transform_kind pk_transform_random_resized_crop = {.name = "random_resized_crop",
+                                                            .doc = "a rectangle of random area and shape, resized",
+                                                            .options_size = sizeof(random_options),
+                                                            .fields = random_fields,
+                                                            .nfields = 3,
+                                                            .spatial = true,
+                                                            .infer = resize_infer,
+                                                            .apply = random_resized_crop,
+                                                            .scratch = resize_scratch};

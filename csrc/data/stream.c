@@ -80,7 +80,8 @@ static pk_status inflate_some(pk_stream *s) {
     if (r != Z_STREAM_END) return PK_OK;
     g->ended = true;
     int64_t left = g->z.avail_in + (s->source.size - g->fed);
-    PK_RETURN_IF(left > 0, PK_EFORMAT, "%s: %lld bytes after the end of the gzip data", s->source.name, (long long)left);
+    PK_RETURN_IF(left > 0, PK_EFORMAT, "%s: %lld bytes after the end of the gzip data", s->source.name,
+                 (long long)left);
     return PK_OK;
 }
 

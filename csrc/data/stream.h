@@ -12,7 +12,8 @@ typedef struct pk_stream {
 } pk_stream;
 
 pk_status pk_stream_open(pk_stream *s, const char *path);
-/* Up to `bytes` of content; *got is less only at the end. Damage, and bytes after the end of the gzip data, are PK_EFORMAT. */
+/* Up to `bytes` of content; *got is less only at the end. Damage, and bytes after the end of the gzip data, are
+ * PK_EFORMAT. */
 pk_status pk_stream_read(pk_stream *s, void *out, int64_t bytes, int64_t *got);
 pk_status pk_stream_rewind(pk_stream *s);
 /* Read on to the end and count: gzip has no trustworthy length. PK_EFORMAT past `limit`. */

@@ -71,8 +71,8 @@ static pk_status crop_infer(const void *options, pk_extent *e) {
     const crop_options *o = options;
     int64_t h = o->size[0] ? o->size[0] : e->h, w = o->size[1] ? o->size[1] : e->w;
     PK_RETURN_IF(h > e->h + 2 * o->padding[0] || w > e->w + 2 * o->padding[1], PK_EINVAL,
-                 "crop of %lld x %lld from a picture of %lld x %lld with padding %lld, %lld", (long long)h, (long long)w,
-                 (long long)e->h, (long long)e->w, (long long)o->padding[0], (long long)o->padding[1]);
+                 "crop of %lld x %lld from a picture of %lld x %lld with padding %lld, %lld", (long long)h,
+                 (long long)w, (long long)e->h, (long long)e->w, (long long)o->padding[0], (long long)o->padding[1]);
     e->h = h;
     e->w = w;
     return PK_OK;
@@ -97,7 +97,8 @@ static void crop(const pk_step *s, int64_t top, int64_t left) {
 static void random_crop(const pk_step *s) {
     const crop_options *o = s->options;
     int64_t free_y = s->from.h + 2 * o->padding[0] - s->to.h, free_x = s->from.w + 2 * o->padding[1] - s->to.w;
-    int64_t top = pk_random_below(s->stream, 0, (uint32_t)free_y + 1), left = pk_random_below(s->stream, 1, (uint32_t)free_x + 1);
+    int64_t top = pk_random_below(s->stream, 0, (uint32_t)free_y + 1),
+            left = pk_random_below(s->stream, 1, (uint32_t)free_x + 1);
     crop(s, top - o->padding[0], left - o->padding[1]);
 }
 
@@ -134,15 +135,40 @@ typedef struct erasing_options {
 } erasing_options;
 
 static const pk_field erasing_fields[] = {
-    {.name = "p", .type = PK_FLOAT, .offset = offsetof(erasing_options, p), .def = 0.25, .min = 0, .max = 1,
+    {.name = "p",
+     .type = PK_FLOAT,
+     .offset = offsetof(erasing_options, p),
+     .def = 0.25,
+     .min = 0,
+     .max = 1,
      .doc = "probability"},
-    {.name = "min_area", .type = PK_FLOAT, .offset = offsetof(erasing_options, min_area), .def = 0.02, .min = 0, .max = 1,
+    {.name = "min_area",
+     .type = PK_FLOAT,
+     .offset = offsetof(erasing_options, min_area),
+     .def = 0.02,
+     .min = 0,
+     .max = 1,
      .doc = "smallest part of the picture"},
-    {.name = "max_area", .type = PK_FLOAT, .offset = offsetof(erasing_options, max_area), .def = 1.0 / 3, .min = 0,
-     .max = 1, .doc = "largest part of the picture"},
-    {.name = "ratio", .type = PK_FLOAT, .offset = offsetof(erasing_options, ratio), .def = 0.3, .min = 0.01, .max = 1,
+    {.name = "max_area",
+     .type = PK_FLOAT,
+     .offset = offsetof(erasing_options, max_area),
+     .def = 1.0 / 3,
+     .min = 0,
+     .max = 1,
+     .doc = "largest part of the picture"},
+    {.name = "ratio",
+     .type = PK_FLOAT,
+     .offset = offsetof(erasing_options, ratio),
+     .def = 0.3,
+     .min = 0.01,
+     .max = 1,
      .doc = "height by width lies between this and its inverse"},
-    {.name = "value", .type = PK_FLOAT, .offset = offsetof(erasing_options, value), .def = 0, .min = -1e6, .max = 1e6,
+    {.name = "value",
+     .type = PK_FLOAT,
+     .offset = offsetof(erasing_options, value),
+     .def = 0,
+     .min = -1e6,
+     .max = 1e6,
      .doc = "what is put there"},
 };
 
@@ -187,18 +213,26 @@ static const pk_transform_kind to_float_kind = {.name = "to_float", .doc = "byte
 static const pk_transform_kind normalize_kind = {
     .name = "normalize", .doc = "(x - mean) / std by channel", .options_size = sizeof(normalize_options),
     FIELDS(normalize_fields), .infer = normalize_infer, .apply = normalize};
-static const pk_transform_kind random_crop_kind = {
-    .name = "random_crop", .doc = "zeros around, then a window of `size` somewhere", .options_size = sizeof(crop_options),
-    FIELDS(crop_fields), .spatial = true, .infer = crop_infer, .apply = random_crop};
+static const pk_transform_kind random_crop_kind = {.name = "random_crop",
+                                                   .doc = "zeros around, then a window of `size` somewhere",
+                                                   .options_size = sizeof(crop_options),
+                                                   FIELDS(crop_fields),
+                                                   .spatial = true,
+                                                   .infer = crop_infer,
+                                                   .apply = random_crop};
 static const pk_transform_kind center_crop_kind = {
     .name = "center_crop", .doc = "the middle", .options_size = sizeof(crop_options), FIELDS(center_fields),
     .spatial = true, .infer = crop_infer, .apply = center_crop};
 static const pk_transform_kind hflip_kind = {
     .name = "hflip", .doc = "left and right exchanged with probability p", .options_size = sizeof(chance_options),
     FIELDS(chance_fields), .spatial = true, .apply = hflip};
-static const pk_transform_kind random_erasing_kind = {
-    .name = "random_erasing", .doc = "a rectangle wiped out with probability p", .options_size = sizeof(erasing_options),
-    FIELDS(erasing_fields), .spatial = true, .infer = erasing_infer, .apply = random_erasing};
+static const pk_transform_kind random_erasing_kind = {.name = "random_erasing",
+                                                      .doc = "a rectangle wiped out with probability p",
+                                                      .options_size = sizeof(erasing_options),
+                                                      FIELDS(erasing_fields),
+                                                      .spatial = true,
+                                                      .infer = erasing_infer,
+                                                      .apply = random_erasing};
 
 static const pk_transform_kind *const kinds[] = {
     &center_crop_kind, &hflip_kind, &normalize_kind, &random_crop_kind, &random_erasing_kind,

@@ -11,7 +11,8 @@
 static pk_status grow(void **block, int64_t count, int64_t *room, int64_t size) {
     if (count < *room) return PK_OK;
     int64_t more = *room ? *room * 2 : 16, bytes;
-    PK_RETURN_IF(!pk_mul_ok(more, size, &bytes) || more > INT32_MAX, PK_EINVAL, "too many names: %lld", (long long)count);
+    PK_RETURN_IF(!pk_mul_ok(more, size, &bytes) || more > INT32_MAX, PK_EINVAL, "too many names: %lld",
+                 (long long)count);
     void *bigger = pk_alloc(bytes);
     if (!bigger) return pk_no_memory(bytes);
     if (count > 0) memcpy(bigger, *block, (size_t)(count * size));
@@ -56,7 +57,9 @@ static int compare_names(const void *a, const void *b, void *context) {
     return strcmp(d->item[*(const int32_t *)a].name, d->item[*(const int32_t *)b].name);
 }
 
-static int compare_keys(const void *a, const void *b) { return strcmp(((const pk_pair *)a)->key, ((const pk_pair *)b)->key); }
+static int compare_keys(const void *a, const void *b) {
+    return strcmp(((const pk_pair *)a)->key, ((const pk_pair *)b)->key);
+}
 
 /* Pairs have no order that matters: they are kept by key. */
 static pk_status sort_pairs(pk_dict *d) {

@@ -5,8 +5,8 @@
 
 #include "core/status.h"
 
-/* A file being written. It appears under its name only at pk_writer_commit; until then its bytes are in a hidden temporary
- * beside it, which is locked (a second writer of the same file waits) and reused if a crash left one. */
+/* A file being written. It appears under its name only at pk_writer_commit; until then its bytes are in a hidden
+ * temporary beside it, which is locked (a second writer of the same file waits) and reused if a crash left one. */
 typedef struct pk_writer {
     int fd; /* -1: closed */
     char *path;
@@ -19,7 +19,7 @@ typedef struct pk_writer {
 pk_status pk_writer_open(pk_writer *f, const char *path);
 pk_status pk_writer_write(pk_writer *f, const void *data, int64_t bytes);
 pk_status pk_writer_commit(pk_writer *f); /* flush, fsync, rename, fsync of the directory */
-void pk_writer_discard(pk_writer *f);     /* after a commit it only frees; else the temporary goes and the old file stays */
+void pk_writer_discard(pk_writer *f); /* after a commit it only frees; else the temporary goes and the old file stays */
 
 /* Open, write, commit. */
 pk_status pk_file_write(const char *path, const void *data, int64_t bytes);

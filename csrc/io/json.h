@@ -1,6 +1,6 @@
-/* Reading JSON strictly: jsmn cuts the text into tokens, and everything jsmn lets pass (missing colons and commas, words
- * that are no values, control characters, bad UTF-8, text after the end) is refused here. Values are looked up by token
- * number; number 0 is the root. Made for the header of safetensors files. */
+/* Reading JSON strictly: jsmn cuts the text into tokens, and everything jsmn lets pass (missing colons and commas,
+ * words that are no values, control characters, bad UTF-8, text after the end) is refused here. Values are looked up by
+ * token number; number 0 is the root. Made for the header of safetensors files. */
 #ifndef PK_IO_JSON_H
 #define PK_IO_JSON_H
 

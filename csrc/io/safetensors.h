@@ -2,9 +2,9 @@
  *
  * Read strictly: the header is checked as a whole before anything else is allocated (names once, types and shapes
  * known, sizes as the offsets say, data contiguous from the header to the end of the file). Types that are not ours
- * are converted: F16, BF16, F64 to float32; I8, I16, U16, I64 to int32 (I64 must fit); BOOL to uint8. Others are refused.
- * Written files carry "pelk.crc32" in __metadata__, a checksum of names, shapes, values and metadata; where a file
- * has it, it must match. */
+ * are converted: F16, BF16, F64 to float32; I8, I16, U16, I64 to int32 (I64 must fit); BOOL to uint8. Others are
+ * refused. Written files carry "pelk.crc32" in __metadata__, a checksum of names, shapes, values and metadata; where a
+ * file has it, it must match. */
 #ifndef PK_IO_SAFETENSORS_H
 #define PK_IO_SAFETENSORS_H
 

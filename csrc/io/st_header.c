@@ -41,7 +41,8 @@ static pk_status read_metadata(parse *p, int token) {
     pk_st_header *h = p->h;
     PK_RETURN_IF(pk_json_kind_of(p->j, token) != PK_JSON_OBJECT, PK_EFORMAT, "__metadata__ is not an object");
     int n = pk_json_size(p->j, token);
-    PK_RETURN_IF(n > PK_ST_MAX_PAIRS, PK_EFORMAT, "%d entries of __metadata__, at most %d are read", n, PK_ST_MAX_PAIRS);
+    PK_RETURN_IF(n > PK_ST_MAX_PAIRS, PK_EFORMAT, "%d entries of __metadata__, at most %d are read", n,
+                 PK_ST_MAX_PAIRS);
     h->pair = pk_alloc(2 * (int64_t)n * (int64_t)sizeof *h->pair);
     if (!h->pair) return pk_no_memory(2 * (int64_t)n * (int64_t)sizeof *h->pair);
     token++;
@@ -91,7 +92,8 @@ static pk_status check_size(const pk_st_entry *e) {
         empty |= e->shape[i] == 0;
         fits = fits && (e->shape[i] == 0 || pk_mul_ok(bytes, e->shape[i], &bytes));
     }
-    PK_RETURN_IF(!fits, PK_EFORMAT, "%.100s: shape %s is larger than any file", e->name, pk_dims_text(e->ndim, e->shape));
+    PK_RETURN_IF(!fits, PK_EFORMAT, "%.100s: shape %s is larger than any file", e->name,
+                 pk_dims_text(e->ndim, e->shape));
     if (empty) bytes = 0;
     PK_RETURN_IF(e->begin > e->end || e->end - e->begin != bytes, PK_EFORMAT,
                  "%.100s: shape %s of %s needs %lld bytes, the offsets say %lld to %lld", e->name,
@@ -215,8 +217,8 @@ static pk_status read_header(pk_source *s, pk_st_header *h) {
     uint64_t n = 0;
     for (int i = 7; i >= 0; i--) n = n << 8 | raw[i];
     PK_RETURN_IF(n > (uint64_t)s->size - 8, PK_EFORMAT,
-                 "a header of %llu bytes in a file of %lld: cut short, or not a safetensors file", (unsigned long long)n,
-                 (long long)s->size);
+                 "a header of %llu bytes in a file of %lld: cut short, or not a safetensors file",
+                 (unsigned long long)n, (long long)s->size);
     PK_RETURN_IF(n < 2 || n > PK_ST_MAX_HEADER, PK_EFORMAT, "a header of %llu bytes, allowed are 2 to %d",
                  (unsigned long long)n, PK_ST_MAX_HEADER);
     int64_t size = (int64_t)n, budget;

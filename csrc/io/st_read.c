@@ -89,7 +89,8 @@ static bool convert(pk_st_type type, const uint8_t *raw, int64_t n, pk_tensor *t
     return true;
 }
 
-static pk_status read_converted(pk_source *s, const pk_st_header *h, const pk_st_entry *e, pk_tensor *t, uint32_t *crc) {
+static pk_status read_converted(pk_source *s, const pk_st_header *h, const pk_st_entry *e, pk_tensor *t,
+                                uint32_t *crc) {
     _Alignas(64) uint8_t chunk[CHUNK];
     int64_t size = pk_st_type_size(e->type), done = 0;
     for (int64_t at = e->begin; at < e->end;) {
@@ -139,7 +140,8 @@ static pk_status read_all(pk_source *s, const pk_st_header *h, pk_dict *d) {
     }
     for (int64_t i = 0; i < h->count; i++) PK_TRY(read_tensor(s, h, &h->entry[i], d, &crc));
     PK_RETURN_IF(checked && crc != wanted, PK_EFORMAT,
-                 "checksum %08x, but " PK_ST_CRC " in its __metadata__ says %08x: damaged, or changed by a program that "
+                 "checksum %08x, but " PK_ST_CRC
+                 " in its __metadata__ says %08x: damaged, or changed by a program that "
                  "kept the old checksum (then remove that entry)",
                  crc, wanted);
     return PK_OK;

@@ -51,7 +51,8 @@ static int idx_labels(lua_State *L) {
     pk_status status;
     const char *path = check_path(L, 1);
     int64_t classes = lua_isnoneornil(L, 2) ? 10 : l_check_int(L, 2, "number of classes");
-    if (classes < 1 || classes > 256) l_arg_error(L, 2, "number of classes must be 1..256, got %lld", (long long)classes);
+    if (classes < 1 || classes > 256)
+        l_arg_error(L, 2, "number of classes must be 1..256, got %lld", (long long)classes);
     L_RETRY(L, status, pk_idx_labels(path, (int)classes, &t));
     return push_one(L, status, t);
 }
@@ -185,7 +186,8 @@ static void read_pipeline(lua_State *L, int arg, pk_pipeline *p) {
     p->count = 0;
     luaL_checktype(L, arg, LUA_TTABLE);
     lua_Unsigned n = lua_rawlen(L, arg);
-    if (n > PK_MAX_TRANSFORMS) l_arg_error(L, arg, "%llu transforms, at most %d", (unsigned long long)n, PK_MAX_TRANSFORMS);
+    if (n > PK_MAX_TRANSFORMS)
+        l_arg_error(L, arg, "%llu transforms, at most %d", (unsigned long long)n, PK_MAX_TRANSFORMS);
     for (int i = 1; i <= (int)n; i++) {
         lua_rawgeti(L, arg, i);
         const pk_transform *t = l_test_object(L, -1, L_TRANSFORM);
@@ -199,7 +201,8 @@ static void read_pipeline(lua_State *L, int arg, pk_pipeline *p) {
 static const int32_t *check_rows(lua_State *L, int arg, int64_t first, int64_t count) {
     const pk_tensor *rows = l_check_tensor(L, arg);
     if (rows->dtype != PK_INT32 || rows->ndim != 1 || !pk_is_contiguous(rows))
-        l_arg_error(L, arg, "rows must be a contiguous int32 {n}, got %s %s", pk_dtype_name(rows->dtype), pk_shape_text(rows));
+        l_arg_error(L, arg, "rows must be a contiguous int32 {n}, got %s %s", pk_dtype_name(rows->dtype),
+                    pk_shape_text(rows));
     if (first < 1 || count < 1 || first > rows->shape[0] || count > rows->shape[0] - first + 1)
         luaL_error(L, "batch: %I rows from %I on, there are %I", (lua_Integer)count, (lua_Integer)first,
                    (lua_Integer)rows->shape[0]);

@@ -21,17 +21,34 @@ typedef struct picture_options {
     bool each;
 } picture_options;
 
-#define LOOK_FIELDS(map)                                                                                              \
-    {.name = "colormap", .type = PK_ENUM, .offset = offsetof(picture_options, look.colormap), .def = (map),             \
-     .choices = PK_COLOR_MAPS, .doc = "for one channel"},                                                             \
-    {.name = "scale", .type = PK_INT, .offset = offsetof(picture_options, look.scale), .def = 0, .min = 0, .max = 1024, \
-     .doc = "pixels a value, each way; 0: chosen"},                                                                   \
-    {.name = "min", .type = PK_FLOAT, .offset = offsetof(picture_options, look.min), .def = -INFINITY,                  \
-     .doc = "value at the map's lower end; -inf: the least"},                                                         \
-    {.name = "max", .type = PK_FLOAT, .offset = offsetof(picture_options, look.max), .def = INFINITY,                   \
-     .doc = "value at the map's upper end; inf: the largest"},                                                        \
-    {.name = "symmetric", .type = PK_BOOL, .offset = offsetof(picture_options, look.symmetric), .def = (map) == PK_COOLWARM, \
-     .doc = "the ends are -m and m"}
+#define LOOK_FIELDS(map)                                                                                               \
+    {.name = "colormap",                                                                                               \
+     .type = PK_ENUM,                                                                                                  \
+     .offset = offsetof(picture_options, look.colormap),                                                               \
+     .def = (map),                                                                                                     \
+     .choices = PK_COLOR_MAPS,                                                                                         \
+     .doc = "for one channel"},                                                                                        \
+        {.name = "scale",                                                                                              \
+         .type = PK_INT,                                                                                               \
+         .offset = offsetof(picture_options, look.scale),                                                              \
+         .def = 0,                                                                                                     \
+         .min = 0,                                                                                                     \
+         .max = 1024,                                                                                                  \
+         .doc = "pixels a value, each way; 0: chosen"},                                                                \
+        {.name = "min",                                                                                                \
+         .type = PK_FLOAT,                                                                                             \
+         .offset = offsetof(picture_options, look.min),                                                                \
+         .def = -INFINITY,                                                                                             \
+         .doc = "value at the map's lower end; -inf: the least"},                                                      \
+        {.name = "max",                                                                                                \
+         .type = PK_FLOAT,                                                                                             \
+         .offset = offsetof(picture_options, look.max),                                                                \
+         .def = INFINITY,                                                                                              \
+         .doc = "value at the map's upper end; inf: the largest"},                                                     \
+    {                                                                                                                  \
+        .name = "symmetric", .type = PK_BOOL, .offset = offsetof(picture_options, look.symmetric),                     \
+        .def = (map) == PK_COOLWARM, .doc = "the ends are -m and m"                                                    \
+    }
 
 static const pk_field picture_fields[] = {LOOK_FIELDS(PK_GRAY)};
 
@@ -74,7 +91,8 @@ static int picture_tiles(lua_State *L) {
 /* ---- grids ---- */
 
 static void read_grid(lua_State *L, int number, pk_ints *grid) {
-    if (lua_type(L, -1) != LUA_TTABLE) luaL_error(L, "grids: grid %d must be a list of widths, got %s", number, l_given(L, -1));
+    if (lua_type(L, -1) != LUA_TTABLE)
+        luaL_error(L, "grids: grid %d must be a list of widths, got %s", number, l_given(L, -1));
     lua_Unsigned n = lua_rawlen(L, -1);
     if (n > PK_MAX_LIST) luaL_error(L, "grids: grid %d has more than %d bands", number, PK_MAX_LIST);
     grid->n = (int32_t)n;

@@ -47,8 +47,8 @@ static float place(range r, float v) { return r.high > r.low ? (v - r.low) / (r.
 static pk_status check(const pk_tensor *t, int64_t channels) {
     bool shaped = t->ndim == 2 || (t->ndim == 3 && (channels < 0 || t->shape[2] == 1 || t->shape[2] == channels));
     PK_RETURN_IF(!shaped || t->dtype == PK_INT32 || pk_numel(t) == 0, PK_EINVAL,
-                 "picture: wants float32 or uint8 %s, got %s %s", channels < 0 ? "{H,W,N}" : "{H,W}, {H,W,1} or {H,W,3}",
-                 pk_dtype_name(t->dtype), pk_shape_text(t));
+                 "picture: wants float32 or uint8 %s, got %s %s",
+                 channels < 0 ? "{H,W,N}" : "{H,W}, {H,W,1} or {H,W,3}", pk_dtype_name(t->dtype), pk_shape_text(t));
     return PK_OK;
 }
 
@@ -66,8 +66,8 @@ static void color_at(const pk_tensor *t, const pk_look *look, range r, int64_t y
     }
 }
 
-static void draw(pk_tensor *canvas, int64_t top, int64_t left, const pk_tensor *t, const pk_look *look, range r, int64_t c,
-                 bool colors, int64_t scale) {
+static void draw(pk_tensor *canvas, int64_t top, int64_t left, const pk_tensor *t, const pk_look *look, range r,
+                 int64_t c, bool colors, int64_t scale) {
     for (int64_t y = 0; y < t->shape[0]; y++)
         for (int64_t x = 0; x < t->shape[1]; x++) {
             uint8_t rgb[3];
@@ -97,8 +97,8 @@ pk_status pk_picture_tiles(const pk_tensor *t, const pk_look *look, int64_t colu
     columns = pk_min(columns, n);
     int64_t rows = pk_ceil_div(n, columns), tile_h, tile_w, height, width;
     int64_t scale = look->scale > 0 ? look->scale : pk_min(16, pk_max(1, ROOM / (columns * pk_max(1, w))));
-    bool fits = pk_mul_ok(h, scale, &tile_h) && pk_mul_ok(w, scale, &tile_w) && pk_mul_ok(tile_h + GAP, rows, &height) &&
-                pk_mul_ok(tile_w + GAP, columns, &width);
+    bool fits = pk_mul_ok(h, scale, &tile_h) && pk_mul_ok(w, scale, &tile_w) &&
+                pk_mul_ok(tile_h + GAP, rows, &height) && pk_mul_ok(tile_w + GAP, columns, &width);
     PK_RETURN_IF(!fits, PK_EINVAL, "tiles: scale %lld is too large", (long long)scale);
     PK_TRY(pk_canvas_new(height + GAP, width + GAP, out));
     range all = find_range(t, look, 0, n);

@@ -21,7 +21,8 @@ pk_status pk_picture_tiles(const pk_tensor *t, const pk_look *look, int64_t colu
 
 #define PK_MAX_GRIDS 8
 /* Sharing grids side by side: rings coloured from the fine centre outward, borders between rectangles, taps as fine
- * lines where there is room, a caption below each (null: sizes and numbers of weights). side: pixels of a grid, about. */
+ * lines where there is room, a caption below each (null: sizes and numbers of weights). side: pixels of a grid, about.
+ */
 pk_status pk_picture_grids(const pk_ints *grid, const char *const *caption, int count, int64_t side, pk_tensor **out);
 
 #endif
