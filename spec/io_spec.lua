@@ -272,14 +272,14 @@ describe("hostile files", function()
   it("with too many values for their size take no memory and no time", function()
     local before = core.memory().live
     core.reset_peak()
-    local began = core.clock()
     local many = {}
     for i = 1, 60000 do many[i] = entry(("%d"):format(i), "U8", "0", 0, 0) end
     local bomb = build("{" .. table.concat(many, ",") .. "}")
     local ones = build('{"a":[' .. ("1,"):rep(4000000) .. "1]}")
+    local began = os.clock() -- of the processor: the machine may be busy
     refuses("too many", core.parse_tensors(bomb))
     refuses("too many", core.parse_tensors(ones))
-    assert.truthy(core.clock() - began < 1)
+    assert.truthy(os.clock() - began < 1)
     assert.truthy(core.memory().peak - before <= 3 * #ones + (1 << 20))
     assert.equal(before, core.memory().live)
   end)
