@@ -196,6 +196,17 @@ PK_INLINE void win_sum_parts(float *to, const float *const *part, const int n, i
     }
 }
 
+/* to[i] = from[i] + ... + from[i + 3]: pairs stay in registers, one load a pixel. */
+PK_INLINE void win_sum_four(float *to, const float *from, int count) {
+    vf last = v_load(from + 2 * VL), second = v_add(v_load(from + VL), last);
+    vf first = v_add(v_load(from), v_load(from + VL));
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)count * VL; i += VL) {
+        vf next = v_load(from + i + 3 * VL), third = v_add(last, next);
+        v_store(to + i, v_add(first, third));
+        first = second, second = third, last = next;
+    }
+}
+
 /* The stored box rows of one row, and src for all columns. */
 static inline void win_box_rows(win_stream *s, const float *row) {
     const pk_window *p = s->p;
@@ -206,7 +217,8 @@ static inline void win_box_rows(win_stream *s, const float *row) {
         const float *part[48];
         float *to = s->boxes + ((b - 1) * s->box_pitch + s->box_pad + begin) * VL;
         for (int k = 0; k < box->parts; k++) part[k] = s->box[p->part[box->first + k].box] + (begin + p->part[box->first + k].shift) * VL;
-        if (box->parts == 4) win_sum_parts(to, part, 4, count);
+        if (box->size == 4) win_sum_four(to, part[0], count);
+        else if (box->parts == 4) win_sum_parts(to, part, 4, count);
         else win_sum_parts(to, part, box->parts, count);
     }
     for (int j = 0; j < p->cols; j++) {
