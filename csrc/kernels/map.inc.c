@@ -65,10 +65,10 @@ static inline vf grad_gelu1(vf x, vf g) {
     vf slope = v_mul(v_max(v_set1(-14.0f), v_min(v_set1(14.0f), x)), density);
     return v_mul(g, v_add(integral, slope));
 }
-static inline vf grad_silu1(vf x, vf g) {
-    vf s = v_sigmoid(x);
-    vf rest = v_mul(v_max(v_set1(-110.0f), v_min(v_set1(110.0f), x)), v_sub(v_set1(1.0f), s));
-    return v_mul(g, v_fma(s, rest, s));
+static inline vf grad_silu1(vf x, vf g) { /* s (1 + x (1 - s)), 1 - s = e^-x s */
+    x = v_max(v_set1(-80.0f), v_min(v_set1(80.0f), x));
+    vf e = v_exp(v_neg(x)), s = v_div(v_set1(1.0f), v_add(v_set1(1.0f), e));
+    return v_mul(g, v_fma(v_mul(s, x), v_mul(e, s), s));
 }
 static inline vf grad_sigmoid1(vf y, vf g) { return v_mul(g, v_fnma(y, y, y)); }
 static inline vf grad_tanh1(vf y, vf g) { return v_mul(g, v_fnma(y, y, v_set1(1.0f))); }
