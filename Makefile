@@ -8,6 +8,7 @@ LIBFLAG     ?= -shared
 LUA         ?= lua5.4
 PKG_CONFIG  ?= pkg-config
 BUILD       ?= build
+KERNEL_CFLAGS ?= -O3
 
 pkg = $(shell $(PKG_CONFIG) --variable=$(2) $(1) 2>/dev/null)
 LUA_INCDIR      ?= $(firstword $(call pkg,lua5.4,includedir)/lua5.4)
@@ -69,8 +70,8 @@ $(BUILD)/check: $(CHECK_OBJ) $(BUILD)/libpelk.a
 # A stamp of the flags: objects made with others are made anew.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(COMPILE) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(STB_INCDIR) $(LEVELS)' | cmp -s - $@ || \
-	 echo '$(COMPILE) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(STB_INCDIR) $(LEVELS)' > $@
+	@echo '$(COMPILE) $(KERNEL_CFLAGS) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(STB_INCDIR) $(LEVELS)' | cmp -s - $@ || \
+	 echo '$(COMPILE) $(KERNEL_CFLAGS) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(STB_INCDIR) $(LEVELS)' > $@
 
 $(BUILD)/obj/core/gemm.o: PELK_CFLAGS += $(if $(OPENBLAS_INCDIR),-I$(OPENBLAS_INCDIR))
 $(BUILD)/obj/lua/%.o:     PELK_CFLAGS += -I$(LUA_INCDIR)
@@ -86,7 +87,7 @@ define body_rule
 $(BUILD)/obj/kernels/%__$(1).o: csrc/kernels/%.inc.c $(BUILD)/flags
 	@mkdir -p $$(@D)
 	@echo '  CC  $$< ($(1))'
-	@$$(COMPILE) -O3 $$(FLAGS_$(1)) -DPK_LEVEL=$(1) -c -o $$@ $$<
+	@$$(COMPILE) $$(KERNEL_CFLAGS) $$(FLAGS_$(1)) -DPK_LEVEL=$(1) -c -o $$@ $$<
 endef
 $(foreach l,$(LEVELS),$(eval $(call body_rule,$(l))))
 
@@ -151,7 +152,7 @@ lint:
 
 ASAN_FLAGS := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 asan:
-	@$(MAKE) --no-print-directory BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' build/asan/pelk/core.so build/asan/check
+	@$(MAKE) --no-print-directory BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' KERNEL_CFLAGS=-O1 build/asan/pelk/core.so build/asan/check
 	@BUILD=build/asan sh spec/asan.sh
 
 bench: all $(BUILD)/check

@@ -37,7 +37,7 @@ static int class_of(int64_t bytes, int64_t *size) {
         class += 4;
     }
     for (int q = 0; q <= 4; q++) {
-        *size = base + base / 4 * q;
+        *size = base + pk_round_up(base / 4 * q, ALIGN); /* aligned_alloc wants multiples */
         if (*size >= bytes) return class + q;
     }
     return class + 4;

@@ -190,7 +190,7 @@ pk_status pk_tensor_contiguous(pk_tensor *t, pk_tensor **out) {
 double pk_tensor_get(const pk_tensor *t, const int64_t *index) {
     int64_t at = 0;
     for (int d = 0; d < t->ndim; d++) at += index[d] * t->stride[d];
-    return t->dtype == PK_FLOAT32 ? pk_f32(t)[at] : t->dtype == PK_INT32 ? pk_i32(t)[at] : pk_u8(t)[at];
+    return t->dtype == PK_FLOAT32 ? (double)pk_f32(t)[at] : t->dtype == PK_INT32 ? (double)pk_i32(t)[at] : pk_u8(t)[at];
 }
 
 void pk_tensor_set(pk_tensor *t, const int64_t *index, double value) {

@@ -74,7 +74,7 @@ local function input_shape(m, o)
   local channels = own.in_channels or own.channels
   if not channels then
     for _, child in ipairs(m:modules()) do
-      local inner = (type(child) == "table" and child[2] or child):options()
+      local inner = child.module:options()
       channels = inner.in_channels or inner.channels
       if channels then break end
     end
