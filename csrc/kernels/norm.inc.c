@@ -65,7 +65,8 @@ void PK_NAME(layer_norm_rows)(int64_t rows, int64_t c, const float *x, int64_t s
 }
 
 /* dx = rstd * (g - mean(g) - xn * mean(g * xn)), g = dy * w, xn = (x - mean) * rstd. */
-PK_INLINE void layer_norm_dx(int64_t c, const float *x, const float *w, float mean, float rstd, const float *dy, float *dx) {
+PK_INLINE void layer_norm_dx(int64_t c, const float *x, const float *w, float mean, float rstd, const float *dy,
+                             float *dx) {
     vf m = v_set1(mean), s = v_set1(rstd), sum = v_zero(), dot = v_zero();
     for (int64_t i = 0; i < c; i += VL) {
         int n = lanes(i, c);
@@ -82,8 +83,8 @@ PK_INLINE void layer_norm_dx(int64_t c, const float *x, const float *w, float me
     }
 }
 
-void PK_NAME(layer_norm_grad)(int64_t rows, int64_t c, const float *x, int64_t stride, const float *w, const float *mean,
-                              const float *rstd, const float *dy, float *dx, float *dw, float *db) {
+void PK_NAME(layer_norm_grad)(int64_t rows, int64_t c, const float *x, int64_t stride, const float *w,
+                              const float *mean, const float *rstd, const float *dy, float *dx, float *dw, float *db) {
     for (int64_t r = 0; r < rows; r++) {
         const float *xr = x + r * stride, *g = dy + r * c;
         if (dx) layer_norm_dx(c, xr, w, mean[r], rstd[r], g, dx + r * c);

@@ -17,8 +17,8 @@ void PK_NAME(layer_norm_rows)(int64_t rows, int64_t c, const float *x, int64_t s
     }
 }
 
-void PK_NAME(layer_norm_grad)(int64_t rows, int64_t c, const float *x, int64_t stride, const float *w, const float *mean,
-                              const float *rstd, const float *dy, float *dx, float *dw, float *db) {
+void PK_NAME(layer_norm_grad)(int64_t rows, int64_t c, const float *x, int64_t stride, const float *w,
+                              const float *mean, const float *rstd, const float *dy, float *dx, float *dw, float *db) {
     for (int64_t r = 0; r < rows; r++, x += stride, dy += c) {
         double sum = 0, dot = 0;
         for (int64_t i = 0; i < c; i++) {

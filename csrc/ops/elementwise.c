@@ -84,7 +84,8 @@ static const float *laid_out(const float *p, int64_t step, float *block, int64_t
 }
 
 /* n elements, each operand either packed or standing still. */
-static void inner_run(const broadcast_job *j, const float *a, int64_t sa, const float *b, int64_t sb, float *y, int64_t n) {
+static void inner_run(const broadcast_job *j, const float *a, int64_t sa, const float *b, int64_t sb, float *y,
+                      int64_t n) {
     float block_a[BLOCK], block_b[BLOCK];
     if (sa && sb) {
         j->f(n, a, b, y);
@@ -108,7 +109,8 @@ static void broadcast_chunk(void *context, int64_t i, int worker) {
             at_a += k * j->step_a[d];
             at_b += k * j->step_b[d];
         }
-        inner_run(j, j->a + at_a, j->step_a[last], j->b + at_b, j->step_b[last], j->y + row * j->size[last], j->size[last]);
+        inner_run(j, j->a + at_a, j->step_a[last], j->b + at_b, j->step_b[last], j->y + row * j->size[last],
+                  j->size[last]);
     }
 }
 

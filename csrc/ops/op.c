@@ -38,8 +38,8 @@ static const pk_arg *arg_of(const pk_call *c, int i) {
 pk_status pk_want_ndim(const pk_call *c, int i, int ndim) {
     const pk_tensor *t = c->in[i];
     const pk_arg *arg = arg_of(c, i);
-    PK_RETURN_IF(t->ndim != ndim, PK_EINVAL, "%s: %s has shape %s, %d dimensions are wanted (%s)", c->op->name, arg->name,
-                 pk_shape_text(t), ndim, arg->doc ? arg->doc : "");
+    PK_RETURN_IF(t->ndim != ndim, PK_EINVAL, "%s: %s has shape %s, %d dimensions are wanted (%s)", c->op->name,
+                 arg->name, pk_shape_text(t), ndim, arg->doc ? arg->doc : "");
     return PK_OK;
 }
 
@@ -47,9 +47,9 @@ pk_status pk_want_shape(const pk_call *c, int i, int ndim, const int64_t *shape,
     const pk_tensor *t = c->in[i];
     bool same = t->ndim == ndim;
     for (int d = 0; same && d < ndim; d++) same = t->shape[d] == shape[d];
-    PK_RETURN_IF(!same, PK_EINVAL, "%s: %s has shape %s, %s is wanted%s%s%s (%s is %s)", c->op->name, arg_of(c, i)->name,
-                 pk_shape_text(t), pk_dims_text(ndim, shape), why ? " (" : "", why ? why : "", why ? ")" : "",
-                 arg_of(c, 0)->name, pk_shape_text(c->in[0]));
+    PK_RETURN_IF(!same, PK_EINVAL, "%s: %s has shape %s, %s is wanted%s%s%s (%s is %s)", c->op->name,
+                 arg_of(c, i)->name, pk_shape_text(t), pk_dims_text(ndim, shape), why ? " (" : "", why ? why : "",
+                 why ? ")" : "", arg_of(c, 0)->name, pk_shape_text(c->in[0]));
     return PK_OK;
 }
 

@@ -13,7 +13,8 @@ typedef struct batch_norm_params {
 
 static const pk_field fields[] = {
     {"training", PK_BOOL, offsetof(batch_norm_params, training), .def = 1, .doc = "use the batch's statistics"},
-    {"eps", PK_FLOAT, offsetof(batch_norm_params, eps), .def = 1e-5, .min = 0, .max = 1, .doc = "added to the variance"},
+    {"eps", PK_FLOAT, offsetof(batch_norm_params, eps), .def = 1e-5, .min = 0, .max = 1,
+     .doc = "added to the variance"},
 };
 
 enum { X, WEIGHT, BIAS, MEAN, VAR };
@@ -149,8 +150,8 @@ static void dx_chunk(void *context, int64_t i, int worker) {
     int64_t n = j->x.channels, r0 = pk_chunk_begin(j->x.count, j->chunks, i);
     int64_t r1 = pk_chunk_begin(j->x.count, j->chunks, i + 1);
     if (j->k)
-        pk_k()->affine_grad(r1 - r0, n, j->x.at + r0 * j->x.stride, j->x.stride, j->mean, j->k, j->dy + r0 * n, j->scale,
-                            j->d, j->dx + r0 * n);
+        pk_k()->affine_grad(r1 - r0, n, j->x.at + r0 * j->x.stride, j->x.stride, j->mean, j->k, j->dy + r0 * n,
+                            j->scale, j->d, j->dx + r0 * n);
     else
         pk_k()->affine_rows(r1 - r0, n, j->dy + r0 * n, n, NULL, j->scale, NULL, j->dx + r0 * n);
 }
@@ -210,8 +211,9 @@ static double flops(const pk_call *c) { return 8.0 * (double)pk_numel(c->in[X]);
 
 const pk_op pk_op_batch_norm = {
     .name = "batch_norm",
-    .doc = "y = (x - mean) / sqrt(var + eps) * weight + bias for each channel (the last dimension). In training mean and\n"
-           "biased var are the batch's and come out as outputs 2 and 3; otherwise running_mean and running_var.",
+    .doc =
+        "y = (x - mean) / sqrt(var + eps) * weight + bias for each channel (the last dimension). In training mean and\n"
+        "biased var are the batch's and come out as outputs 2 and 3; otherwise running_mean and running_var.",
     .params_size = sizeof(batch_norm_params),
     .fields = fields,
     .nfields = sizeof fields / sizeof *fields,

@@ -9,8 +9,8 @@ static pk_status infer(pk_call *c) {
     int64_t shape[PK_MAX_DIMS];
     int ndim;
     PK_RETURN_IF(!pk_broadcast(a->ndim, a->shape, b->ndim, b->shape, &ndim, shape), PK_EINVAL,
-                 "%s: shapes %s and %s do not fit: aligned at the last dimension, sizes must be equal or 1", c->op->name,
-                 pk_shape_text(a), pk_shape_text(b));
+                 "%s: shapes %s and %s do not fit: aligned at the last dimension, sizes must be equal or 1",
+                 c->op->name, pk_shape_text(a), pk_shape_text(b));
     pk_out(c, 0, PK_FLOAT32, ndim, shape);
     return PK_OK;
 }
@@ -164,10 +164,10 @@ const pk_op pk_op_mul = {
     COMMON(mul, PK_REAL), .backward = mul_backward, .needs_in = 3, .doc = "a * b, broadcast."};
 const pk_op pk_op_div = {
     COMMON(div, PK_POSITIVE), .backward = div_backward, .needs_in = 2, .needs_out = 1, .doc = "a / b, broadcast."};
-const pk_op pk_op_maximum = {
-    COMMON(maximum, PK_REAL), .backward = maximum_backward, .needs_in = 3, .doc = "The larger of a and b; NaN if either is."};
-const pk_op pk_op_minimum = {
-    COMMON(minimum, PK_REAL), .backward = minimum_backward, .needs_in = 3, .doc = "The smaller of a and b; NaN if either is."};
+const pk_op pk_op_maximum = {COMMON(maximum, PK_REAL), .backward = maximum_backward, .needs_in = 3,
+                             .doc = "The larger of a and b; NaN if either is."};
+const pk_op pk_op_minimum = {COMMON(minimum, PK_REAL), .backward = minimum_backward, .needs_in = 3,
+                             .doc = "The smaller of a and b; NaN if either is."};
 const pk_op pk_op_eq = {
     COMMON(eq, PK_REAL), .doc = "1 where a == b, else 0."};
 const pk_op pk_op_lt = {

@@ -40,8 +40,9 @@ static pk_status concat_infer(pk_call *c) {
                      pk_dtype_name(t->dtype), pk_dtype_name(x->dtype));
         bool fits = t->ndim == x->ndim;
         for (int d = 0; fits && d < t->ndim; d++) fits = d == dim || t->shape[d] == x->shape[d];
-        PK_RETURN_IF(!fits, PK_EINVAL, "concat: tensor %d has shape %s, the first %s: they may differ in dimension %d only",
-                     i + 1, pk_shape_text(t), pk_shape_text(x), dim + 1);
+        PK_RETURN_IF(!fits, PK_EINVAL,
+                     "concat: tensor %d has shape %s, the first %s: they may differ in dimension %d only", i + 1,
+                     pk_shape_text(t), pk_shape_text(x), dim + 1);
         c->meta[0].shape[dim] += t->shape[dim];
     }
     return PK_OK;
@@ -85,8 +86,8 @@ static pk_status split_infer(pk_call *c) {
     int64_t shape[PK_MAX_DIMS], sum = 0;
     int dim;
     PK_TRY(pk_want_dim(c, p->dim, x->ndim, &dim));
-    PK_RETURN_IF(p->sizes.n < 1 || p->sizes.n > PK_MAX_OUT, PK_EINVAL, "split: 1 to %d sizes are wanted, got %d", PK_MAX_OUT,
-                 p->sizes.n);
+    PK_RETURN_IF(p->sizes.n < 1 || p->sizes.n > PK_MAX_OUT, PK_EINVAL, "split: 1 to %d sizes are wanted, got %d",
+                 PK_MAX_OUT, p->sizes.n);
     for (int d = 0; d < x->ndim; d++) shape[d] = x->shape[d];
     for (int i = 0; i < p->sizes.n; i++) {
         shape[dim] = p->sizes.v[i];

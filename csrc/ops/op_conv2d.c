@@ -13,8 +13,10 @@ typedef struct conv2d_params {
 
 static const pk_field fields[] = {
     {"stride", PK_PAIR, offsetof(conv2d_params, stride), .def = 1, .min = 1, .max = 65536, .doc = "step of the window"},
-    {"padding", PK_PADDING, offsetof(conv2d_params, padding), .def = 0, .min = -1, .max = 65536, .doc = "zeros around x"},
-    {"dilation", PK_PAIR, offsetof(conv2d_params, dilation), .def = 1, .min = 1, .max = 65536, .doc = "distance of taps"},
+    {"padding", PK_PADDING, offsetof(conv2d_params, padding), .def = 0, .min = -1, .max = 65536,
+     .doc = "zeros around x"},
+    {"dilation", PK_PAIR, offsetof(conv2d_params, dilation), .def = 1, .min = 1, .max = 65536,
+     .doc = "distance of taps"},
     {"groups", PK_INT, offsetof(conv2d_params, groups), .def = 1, .min = 1, .max = 65536, .doc = "independent parts"},
 };
 
@@ -150,8 +152,8 @@ static void forward_chunk(void *context, int64_t i, int worker) {
         for (int64_t r = 0; j->b && r < rows; r++) memcpy(y + r * width, j->b, (size_t)width * sizeof *y);
         for (int64_t g = 0; g < j->groups; g++) {
             gather(j, r0, r0 + rows, g, patch);
-            pk_gemm(false, true, rows, j->out, j->taps, patch, j->taps, j->w + g * j->out * j->taps, j->taps, j->b ? 1 : 0,
-                    y + g * j->out, width);
+            pk_gemm(false, true, rows, j->out, j->taps, patch, j->taps, j->w + g * j->out * j->taps, j->taps,
+                    j->b ? 1 : 0, y + g * j->out, width);
         }
     }
 }
@@ -251,7 +253,8 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     for (int a = 0; a < 2; a++)
         pad[a] = p->padding[a] == PK_SAME ? (ws[1 + a] - 1) * p->dilation[a] / 2 : p->padding[a];
     for (int64_t i = 0; i < ys[0] * ys[1] * ys[2] * ys[3]; i++) {
-        int64_t o = i % ys[3], ox = i / ys[3] % ys[2], oy = i / (ys[3] * ys[2]) % ys[1], n = i / (ys[3] * ys[2] * ys[1]);
+        int64_t o = i % ys[3], ox = i / ys[3] % ys[2], oy = i / (ys[3] * ys[2]) % ys[1],
+                n = i / (ys[3] * ys[2] * ys[1]);
         double s = in[2] ? in[2][o] : 0;
         for (int64_t ky = 0; ky < ws[1]; ky++)
             for (int64_t kx = 0; kx < ws[2]; kx++)
@@ -287,11 +290,11 @@ const pk_op pk_op_conv2d = {
     .backward = backward,
     .reference = reference,
     .flops = flops,
-    .cases = (const char *const[]){"x:1x1x1x1 w:1x1x1x1 b:1 | padding=3", "x:2x7x5x3 w:5x3x2x3 b:5 | stride=2 padding=0,1",
-                                   "x:1x9x6x17 w:3x5x3x17 | padding=same dilation=2,1",
-                                   "x:2x8x12x3 w:7x4x4x3 b:7 | stride=4", "x:1x6x10x19 w:5x2x2x19 | stride=2",
-                                   "x:3x5x4x6 w:4x3x3x3 b:4 | groups=2 padding=same", "x:2x6x5x17 w:9x1x1x17 b:9",
-                                   "x:1x20x33x4 w:3x3x3x4 b:3 | padding=1 stride=3,1",
-                                   "x:1x7x7x4 w:8x3x3x1 | groups=4 padding=2 dilation=2",
-                                   "x:2x90x80x8 w:9x3x3x8 b:9 | padding=same", NULL},
+    .cases =
+        (const char *const[]){
+            "x:1x1x1x1 w:1x1x1x1 b:1 | padding=3", "x:2x7x5x3 w:5x3x2x3 b:5 | stride=2 padding=0,1",
+            "x:1x9x6x17 w:3x5x3x17 | padding=same dilation=2,1", "x:2x8x12x3 w:7x4x4x3 b:7 | stride=4",
+            "x:1x6x10x19 w:5x2x2x19 | stride=2", "x:3x5x4x6 w:4x3x3x3 b:4 | groups=2 padding=same",
+            "x:2x6x5x17 w:9x1x1x17 b:9", "x:1x20x33x4 w:3x3x3x4 b:3 | padding=1 stride=3,1",
+            "x:1x7x7x4 w:8x3x3x1 | groups=4 padding=2 dilation=2", "x:2x90x80x8 w:9x3x3x8 b:9 | padding=same", NULL},
 };

@@ -20,7 +20,8 @@ static pk_status infer(pk_call *c) {
     const int64_t *s = c->in[0]->shape;
     bool labels = c->in[1]->dtype == PK_INT32;
     PK_TRY(pk_want_shape(c, 1, labels ? 1 : 2, s, labels ? "one label for each row" : "a target for each logit"));
-    PK_RETURN_IF(s[0] < 1 || s[1] < 1, PK_EINVAL, "cross_entropy: logits %s hold no row or no class", pk_shape_text(c->in[0]));
+    PK_RETURN_IF(s[0] < 1 || s[1] < 1, PK_EINVAL, "cross_entropy: logits %s hold no row or no class",
+                 pk_shape_text(c->in[0]));
     pk_out(c, 0, PK_FLOAT32, 0, NULL);
     return PK_OK;
 }
@@ -99,7 +100,8 @@ static void grad_row(const loss_job *j, int64_t row) {
     float *dx = j->dx + row * n, keep = (float)(1 - j->smoothing), spread = (float)(j->smoothing / (double)n);
     float mass = j->label ? 1 : (float)((1 - j->smoothing) * pk_k()->sum(n, j->soft + row * n) + j->smoothing);
     pk_k()->softmax_row(n, j->x + row * n, dx);
-    for (int64_t k = 0; k < n; k++) dx[k] = j->factor * (mass * dx[k] - spread - (j->soft ? keep * j->soft[row * n + k] : 0));
+    for (int64_t k = 0; k < n; k++)
+        dx[k] = j->factor * (mass * dx[k] - spread - (j->soft ? keep * j->soft[row * n + k] : 0));
     if (j->label) dx[j->label[row] - 1] -= j->factor * keep;
 }
 
@@ -152,6 +154,6 @@ const pk_op pk_op_cross_entropy = {
     .reference = reference,
     .flops = flops,
     .cases = (const char *const[]){"logits:1x1 target:1", "logits:7x17 target:7", "logits:5x3 target:5x3",
-                                   "logits:9x19 target:9 | label_smoothing=0.1", "logits:6x33 target:6x33 | label_smoothing=0.3",
-                                   "logits:300x130 target:300", NULL},
+                                   "logits:9x19 target:9 | label_smoothing=0.1",
+                                   "logits:6x33 target:6x33 | label_smoothing=0.3", "logits:300x130 target:300", NULL},
 };

@@ -19,7 +19,8 @@ static pk_status forward(pk_call *c) {
     const pk_tensor *t = c->in[0];
     pk_pixels x = pk_pixels_of(t);
     int64_t rows = t->shape[1] * t->shape[2];
-    pk_sum sum = {t->shape[0], rows, pk_chunks(rows, 32768 / pk_max(1, x.channels)), PK_SUM_BLOCK, x.channels, add_rows, &x};
+    pk_sum sum = {t->shape[0], rows, pk_chunks(rows, 32768 / pk_max(1, x.channels)), PK_SUM_BLOCK, x.channels,
+                  add_rows,    &x};
     PK_TRY(pk_sum_run(&sum, pk_f32(c->out[0])));
     pk_k()->scale(pk_numel(c->out[0]), pk_f32(c->out[0]), 1 / (float)rows);
     return PK_OK;

@@ -50,8 +50,8 @@ static void apply_chunk(void *context, int64_t i, int worker) {
     int64_t r1 = image * j->rows + pk_chunk_begin(j->rows, j->chunks, part + 1);
     const float *x = j->x.at + r0 * j->x.stride;
     if (j->dy)
-        pk_k()->affine_grad(r1 - r0, c, x, j->x.stride, NULL, j->k + image * c, j->dy + r0 * c, j->scale + image * c, NULL,
-                            j->out + r0 * c);
+        pk_k()->affine_grad(r1 - r0, c, x, j->x.stride, NULL, j->k + image * c, j->dy + r0 * c, j->scale + image * c,
+                            NULL, j->out + r0 * c);
     else
         pk_k()->affine_rows(r1 - r0, c, x, j->x.stride, NULL, j->scale + image * c, j->bias, j->out + r0 * c);
 }
@@ -172,7 +172,8 @@ static double flops(const pk_call *c) { return 4.0 * (double)pk_numel(c->in[0]);
 
 const pk_op pk_op_grn = {
     .name = "grn",
-    .doc = "y = weight * x * G / (mean over channels of G + eps) + bias + x, G the norm of x over the pixels of an image.",
+    .doc =
+        "y = weight * x * G / (mean over channels of G + eps) + bias + x, G the norm of x over the pixels of an image.",
     .params_size = sizeof(grn_params),
     .fields = fields,
     .nfields = sizeof fields / sizeof *fields,

@@ -10,7 +10,8 @@ typedef struct layer_norm_params {
 } layer_norm_params;
 
 static const pk_field fields[] = {
-    {"eps", PK_FLOAT, offsetof(layer_norm_params, eps), .def = 1e-6, .min = 0, .max = 1, .doc = "added to the variance"},
+    {"eps", PK_FLOAT, offsetof(layer_norm_params, eps), .def = 1e-6, .min = 0, .max = 1,
+     .doc = "added to the variance"},
 };
 
 static pk_status infer(pk_call *c) {
@@ -120,7 +121,7 @@ const pk_op pk_op_layer_norm = {
     .backward = backward,
     .reference = reference,
     .flops = flops,
-    .cases = (const char *const[]){"x:3 weight:3 bias:3", "x:5x1 weight:1 bias:1 | eps=0.1", "x:2x3x5x17 weight:17 bias:17",
-                                   "x:4x33 | eps=1e-5", "x:3x7x96 weight:96", "x:11x130 bias:130",
-                                   "x:900x40 weight:40 bias:40", NULL},
+    .cases = (const char *const[]){"x:3 weight:3 bias:3", "x:5x1 weight:1 bias:1 | eps=0.1",
+                                   "x:2x3x5x17 weight:17 bias:17", "x:4x33 | eps=1e-5", "x:3x7x96 weight:96",
+                                   "x:11x130 bias:130", "x:900x40 weight:40 bias:40", NULL},
 };

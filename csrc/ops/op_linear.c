@@ -15,7 +15,8 @@ static pk_status infer(pk_call *c) {
 
 static pk_status forward(pk_call *c) {
     pk_pixels x = pk_pixels_of(c->in[0]);
-    return pk_dense_forward(&x, pk_f32(c->in[1]), c->in[2] ? pk_f32(c->in[2]) : NULL, c->in[1]->shape[0], pk_f32(c->out[0]));
+    return pk_dense_forward(&x, pk_f32(c->in[1]), c->in[2] ? pk_f32(c->in[2]) : NULL, c->in[1]->shape[0],
+                            pk_f32(c->out[0]));
 }
 
 static pk_status backward(pk_call *c) {

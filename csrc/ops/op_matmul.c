@@ -8,10 +8,12 @@ static pk_status infer(pk_call *c) {
     const pk_tensor *a = c->in[0], *b = c->in[1];
     int64_t shape[PK_MAX_DIMS];
     int ndim = 0;
-    PK_RETURN_IF(a->ndim < 2 || b->ndim < 2, PK_EINVAL, "matmul: two matrices (or stacks of them) are wanted, got %s and %s",
-                 pk_shape_text(a), pk_shape_text(b));
+    PK_RETURN_IF(a->ndim < 2 || b->ndim < 2, PK_EINVAL,
+                 "matmul: two matrices (or stacks of them) are wanted, got %s and %s", pk_shape_text(a),
+                 pk_shape_text(b));
     PK_RETURN_IF(a->shape[a->ndim - 1] != b->shape[b->ndim - 2], PK_EINVAL,
-                 "matmul: a %s and b %s: the last size of a must be the last but one of b", pk_shape_text(a), pk_shape_text(b));
+                 "matmul: a %s and b %s: the last size of a must be the last but one of b", pk_shape_text(a),
+                 pk_shape_text(b));
     PK_RETURN_IF(!pk_broadcast(a->ndim - 2, a->shape, b->ndim - 2, b->shape, &ndim, shape), PK_EINVAL,
                  "matmul: a %s and b %s: the leading dimensions do not fit", pk_shape_text(a), pk_shape_text(b));
     shape[ndim] = a->shape[a->ndim - 2];
@@ -31,7 +33,8 @@ typedef struct matmul_job {
 
 static void job_of(const pk_call *c, matmul_job *j) {
     const pk_tensor *a = c->in[0], *b = c->in[1];
-    *j = (matmul_job){.c = c, .m = a->shape[a->ndim - 2], .k = a->shape[a->ndim - 1], .n = b->shape[b->ndim - 1], .batch = 1};
+    *j = (matmul_job){
+        .c = c, .m = a->shape[a->ndim - 2], .k = a->shape[a->ndim - 1], .n = b->shape[b->ndim - 1], .batch = 1};
     for (int d = 0; d < c->meta[0].ndim - 2; d++) j->batch *= c->meta[0].shape[d];
     j->a = pk_f32(a);
     j->b = pk_f32(b);
@@ -67,9 +70,11 @@ static void gradient(void *context, int64_t own, int worker) {
         if (matrix_of(j->c, j->input, i) != own) continue;
         const float *g = j->g + i * j->m * j->n;
         if (j->input == 0)
-            pk_gemm(false, true, j->m, j->k, j->n, g, j->n, j->b + matrix_of(j->c, 1, i) * j->k * j->n, j->n, beta, d, j->k);
+            pk_gemm(false, true, j->m, j->k, j->n, g, j->n, j->b + matrix_of(j->c, 1, i) * j->k * j->n, j->n, beta, d,
+                    j->k);
         else
-            pk_gemm(true, false, j->k, j->n, j->m, j->a + matrix_of(j->c, 0, i) * j->m * j->k, j->k, g, j->n, beta, d, j->n);
+            pk_gemm(true, false, j->k, j->n, j->m, j->a + matrix_of(j->c, 0, i) * j->m * j->k, j->k, g, j->n, beta, d,
+                    j->n);
         beta = 1;
     }
 }
@@ -99,7 +104,8 @@ static pk_status backward(pk_call *c) {
 
 static void reference(const pk_call *c, const double *const *in, double *const *out) {
     int nd = c->meta[0].ndim;
-    int64_t m = c->meta[0].shape[nd - 2], n = c->meta[0].shape[nd - 1], k = c->in[0]->shape[c->in[0]->ndim - 1], batch = 1;
+    int64_t m = c->meta[0].shape[nd - 2], n = c->meta[0].shape[nd - 1], k = c->in[0]->shape[c->in[0]->ndim - 1],
+            batch = 1;
     for (int d = 0; d < nd - 2; d++) batch *= c->meta[0].shape[d];
     for (int64_t i = 0; i < batch * m * n; i++) {
         const double *a = in[0] + (matrix_of(c, 0, i / (m * n)) * m + i / n % m) * k;
@@ -125,6 +131,6 @@ const pk_op pk_op_matmul = {
     .backward = backward,
     .reference = reference,
     .flops = flops,
-    .cases = (const char *const[]){"a:1x1 b:1x1", "a:7x17 b:17x5", "a:3x1x5x4 b:2x4x7", "a:5x3x4 b:4x2", "a:4x6 b:3x6x1",
-                                   "a:300x40 b:40x290", "a:2x0 b:0x3", NULL},
+    .cases = (const char *const[]){"a:1x1 b:1x1", "a:7x17 b:17x5", "a:3x1x5x4 b:2x4x7", "a:5x3x4 b:4x2",
+                                   "a:4x6 b:3x6x1", "a:300x40 b:40x290", "a:2x0 b:0x3", NULL},
 };

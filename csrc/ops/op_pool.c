@@ -10,13 +10,13 @@ typedef struct pool_params {
 
 #define FIELDS                                                                                                       \
     {"kernel", PK_PAIR, offsetof(pool_params, kernel), .def = 2, .min = 1, .max = 65536, .doc = "size of the window"}, \
-    {"stride", PK_PAIR, offsetof(pool_params, stride), .def = 0, .min = 0, .max = 65536, .doc = "step; 0: the kernel"}, \
+    {"stride", PK_PAIR, offsetof(pool_params, stride), .def = 0, .min = 0, .max = 65536, .doc = "0: the kernel"}, \
     {"padding", PK_PADDING, offsetof(pool_params, padding), .def = 0, .min = -1, .max = 65536, .doc = "around x"}
 
 static const pk_field max_fields[] = {FIELDS};
-static const pk_field avg_fields[] = {
-    FIELDS,
-    {"count_include_pad", PK_BOOL, offsetof(pool_params, count_include_pad), .def = 1, .doc = "padding counts as zeros"}};
+static const pk_field avg_fields[] = {FIELDS,
+                                      {"count_include_pad", PK_BOOL, offsetof(pool_params, count_include_pad), .def = 1,
+                                       .doc = "padding counts as zeros"}};
 
 static pk_status plane_of(const pk_call *c, pk_plane *plane) {
     const pool_params *p = c->params;
@@ -44,7 +44,8 @@ static void taps(int64_t o, int64_t kernel, int64_t stride, int64_t padding, int
 }
 
 /* Windows over image place i: from..to-1. */
-static void windows(int64_t i, int64_t kernel, int64_t stride, int64_t padding, int64_t count, int64_t *from, int64_t *to) {
+static void windows(int64_t i, int64_t kernel, int64_t stride, int64_t padding, int64_t count, int64_t *from,
+                    int64_t *to) {
     int64_t first = i + padding - kernel + 1;
     *from = first > 0 ? pk_ceil_div(first, stride) : 0;
     *to = pk_min(count, (i + padding) / stride + 1);
@@ -175,7 +176,8 @@ static void reference(const pk_call *c, const double *const *in, double *const *
         step[a] = q->stride[a] ? q->stride[a] : q->kernel[a];
     }
     for (int64_t i = 0; i < ys[0] * ys[1] * ys[2] * ys[3]; i++) {
-        int64_t k = i % ys[3], ox = i / ys[3] % ys[2], oy = i / (ys[3] * ys[2]) % ys[1], n = i / (ys[3] * ys[2] * ys[1]);
+        int64_t k = i % ys[3], ox = i / ys[3] % ys[2], oy = i / (ys[3] * ys[2]) % ys[1],
+                n = i / (ys[3] * ys[2] * ys[1]);
         double sum = 0, best = -INFINITY;
         int64_t inside = 0;
         for (int64_t ky = 0; ky < q->kernel[0]; ky++)
@@ -207,7 +209,8 @@ const pk_op pk_op_avg_pool = {
     COMMON(avg_pool, avg_fields),
     .forward = avg_forward,
     .doc = "Mean over windows of kernel, stride apart (the kernel by default): {N,H,W,C} -> {N,H',W',C}.",
-    .cases = (const char *const[]){"x:1x1x1x1 | kernel=1", "x:2x7x5x17 | kernel=3,2", "x:1x9x6x3 | kernel=3 stride=2 padding=1",
+    .cases = (const char *const[]){"x:1x1x1x1 | kernel=1", "x:2x7x5x17 | kernel=3,2",
+                                   "x:1x9x6x3 | kernel=3 stride=2 padding=1",
                                    "x:2x5x7x4 | kernel=5 stride=1 padding=same count_include_pad=false",
                                    "x:1x8x8x5 | kernel=2 stride=3", NULL},
 };
@@ -215,6 +218,7 @@ const pk_op pk_op_max_pool = {
     COMMON(max_pool, max_fields),
     .forward = max_forward,
     .doc = "Maximum over windows of kernel, stride apart (the kernel by default): {N,H,W,C} -> {N,H',W',C}.",
-    .cases = (const char *const[]){"x:1x1x1x1 | kernel=1", "x:2x7x5x17 | kernel=3,2", "x:1x9x6x3 | kernel=3 stride=2 padding=1",
+    .cases = (const char *const[]){"x:1x1x1x1 | kernel=1", "x:2x7x5x17 | kernel=3,2",
+                                   "x:1x9x6x3 | kernel=3 stride=2 padding=1",
                                    "x:2x5x7x4 | kernel=5 stride=1 padding=same", "x:1x8x8x5 | kernel=2 stride=3", NULL},
 };

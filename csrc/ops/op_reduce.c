@@ -32,7 +32,8 @@ static pk_status sum_infer(pk_call *c) {
 static pk_status filled_infer(pk_call *c) {
     pk_reduction r;
     PK_TRY(reduction(c, &r));
-    PK_RETURN_IF(r.count == 0 && r.kept > 0, PK_EINVAL, "%s: x %s has nothing to reduce", c->op->name, pk_shape_text(c->in[0]));
+    PK_RETURN_IF(r.count == 0 && r.kept > 0, PK_EINVAL, "%s: x %s has nothing to reduce", c->op->name,
+                 pk_shape_text(c->in[0]));
     return PK_OK;
 }
 
@@ -237,11 +238,24 @@ static void extreme_reference(const pk_call *c, const double *const *in, double 
 
 static double flops(const pk_call *c) { return (double)pk_numel(c->in[0]); }
 
-static const char *const cases[] = {"x:1", "x: ", "x:7x17 | dim=0", "x:7x17 | dim=-1 keepdim=true", "x:2x5x3x7 | dim=0,2",
-                                    "x:2x5x3x7 | dim=1,3 keepdim=true", "x:3x1x5 | dim=1", "x:70000", "x:2000x33 | dim=0",
-                                    "x:0x3 | dim=1", NULL};
-static const char *const var_cases[] = {"x:2", "x:1 | unbiased=false", "x:7x17 | dim=0", "x:2x5x3x7 | dim=0,2 keepdim=true",
-                                        "x:2x5x3x7 | dim=3 unbiased=false", "x:70000", NULL};
+static const char *const cases[] = {"x:1",
+                                    "x: ",
+                                    "x:7x17 | dim=0",
+                                    "x:7x17 | dim=-1 keepdim=true",
+                                    "x:2x5x3x7 | dim=0,2",
+                                    "x:2x5x3x7 | dim=1,3 keepdim=true",
+                                    "x:3x1x5 | dim=1",
+                                    "x:70000",
+                                    "x:2000x33 | dim=0",
+                                    "x:0x3 | dim=1",
+                                    NULL};
+static const char *const var_cases[] = {"x:2",
+                                        "x:1 | unbiased=false",
+                                        "x:7x17 | dim=0",
+                                        "x:2x5x3x7 | dim=0,2 keepdim=true",
+                                        "x:2x5x3x7 | dim=3 unbiased=false",
+                                        "x:70000",
+                                        NULL};
 
 #define COMMON(op_name)                                                                                             \
     .name = #op_name, .params_size = sizeof(pk_reduce_params), .args = {{"x", 0, PK_REAL, "{...}"}}, .flops = flops

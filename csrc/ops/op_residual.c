@@ -125,7 +125,8 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     int64_t n = pk_numel(x), channels = x->shape[x->ndim - 1], sample = n / x->shape[0];
     for (int64_t i = 0; i < n; i++) {
         double factor = c->op->params_size ? pk_drop_factor(c->params, i / sample) : 1;
-        out[0][i] = (c->in[SHORTCUT] ? in[SHORTCUT][i] : 0) + factor * (in[GAMMA] ? in[GAMMA][i % channels] : 1) * in[X][i];
+        out[0][i] =
+            (c->in[SHORTCUT] ? in[SHORTCUT][i] : 0) + factor * (in[GAMMA] ? in[GAMMA][i % channels] : 1) * in[X][i];
     }
 }
 

@@ -11,8 +11,10 @@ typedef struct resize_params {
 enum { BILINEAR, NEAREST };
 
 static const pk_field fields[] = {
-    {"size", PK_PAIR, offsetof(resize_params, size), .def = 1, .min = 1, .max = 1048576, .required = true, .doc = "{h, w}"},
-    {"mode", PK_ENUM, offsetof(resize_params, mode), .choices = "bilinear|nearest", .doc = "how to look between pixels"},
+    {"size", PK_PAIR, offsetof(resize_params, size), .def = 1, .min = 1, .max = 1048576, .required = true,
+     .doc = "{h, w}"},
+    {"mode", PK_ENUM, offsetof(resize_params, mode), .choices = "bilinear|nearest",
+     .doc = "how to look between pixels"},
 };
 
 static pk_status infer(pk_call *c) {

@@ -75,7 +75,8 @@ static pk_status pow_forward(pk_call *c) { return run(c, false, pow_run); }
 static pk_status pow_backward(pk_call *c) { return run(c, true, pow_slope); }
 
 static void pow_reference(const pk_call *c, const double *const *in, double *const *out) {
-    for (int64_t i = 0; i < pk_numel(c->in[0]); i++) out[0][i] = pow(in[0][i], ((const pow_params *)c->params)->exponent);
+    for (int64_t i = 0; i < pk_numel(c->in[0]); i++)
+        out[0][i] = pow(in[0][i], ((const pow_params *)c->params)->exponent);
 }
 
 /* NaN fails both comparisons and stays. */

@@ -147,7 +147,8 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     }
 }
 
-static const char *const cases[] = {"x:1", "x:3x17", "x:2x5x3x7 | dim=1 keepdim=true", "x:19x4 | dim=0", "x:900x31", NULL};
+static const char *const cases[] = {"x:1",      "x:3x17", "x:2x5x3x7 | dim=1 keepdim=true", "x:19x4 | dim=0",
+                                    "x:900x31", NULL};
 
 #define COMMON(op_name, list)                                                                             \
     .name = #op_name, .params_size = sizeof(top_params), .fields = list, .nfields = 2,                    \

@@ -114,7 +114,8 @@ static pk_status permute_infer(pk_call *c) {
     const pk_tensor *x = c->in[0];
     int64_t shape[PK_MAX_DIMS];
     unsigned seen = 0;
-    PK_RETURN_IF(dims->n != x->ndim, PK_EINVAL, "permute: %d dimensions named, x %s has %d", dims->n, pk_shape_text(x), x->ndim);
+    PK_RETURN_IF(dims->n != x->ndim, PK_EINVAL, "permute: %d dimensions named, x %s has %d", dims->n, pk_shape_text(x),
+                 x->ndim);
     for (int d = 0; d < x->ndim; d++) {
         int from;
         PK_TRY(pk_want_dim(c, dims->v[d], x->ndim, &from));
@@ -207,7 +208,8 @@ typedef struct select_params {
 
 static const pk_field select_fields[] = {
     {"dim", PK_DIM, offsetof(select_params, dim), .def = 0, .doc = "dimension that goes"},
-    {"index", PK_INT, offsetof(select_params, index), .def = 0, .min = 0, .max = INT_MAX_SIZE, .doc = "place kept, from 0"},
+    {"index", PK_INT, offsetof(select_params, index), .def = 0, .min = 0, .max = INT_MAX_SIZE,
+     .doc = "place kept, from 0"},
 };
 
 static pk_status select_infer(pk_call *c) {
@@ -246,12 +248,14 @@ static pk_status expand_infer(pk_call *c) {
     const pk_tensor *x = c->in[0];
     int64_t shape[PK_MAX_DIMS];
     int more = want->n - x->ndim;
-    PK_RETURN_IF(more < 0 || want->n > PK_MAX_DIMS, PK_EINVAL, "expand: x %s to %d dimensions", pk_shape_text(x), want->n);
+    PK_RETURN_IF(more < 0 || want->n > PK_MAX_DIMS, PK_EINVAL, "expand: x %s to %d dimensions", pk_shape_text(x),
+                 want->n);
     for (int d = 0; d < want->n; d++) {
         int64_t size = d < more ? 1 : x->shape[d - more];
         shape[d] = want->v[d] < 0 ? size : want->v[d];
-        PK_RETURN_IF(size != 1 && shape[d] != size, PK_EINVAL, "expand: size %lld of x %s cannot become %lld: only 1 can",
-                     (long long)size, pk_shape_text(x), (long long)shape[d]);
+        PK_RETURN_IF(size != 1 && shape[d] != size, PK_EINVAL,
+                     "expand: size %lld of x %s cannot become %lld: only 1 can", (long long)size, pk_shape_text(x),
+                     (long long)shape[d]);
     }
     pk_out(c, 0, x->dtype, want->n, shape);
     return PK_OK;

@@ -24,7 +24,11 @@ static inline void pk_plane_place(const pk_plane *p, int64_t i, int64_t *n, int6
     *n = i / (p->ow * p->oh);
 }
 /* Input row of tap ky of output row oy; outside 0..h-1 in the padding. */
-static inline int64_t pk_plane_row(const pk_plane *p, int64_t oy, int64_t ky) { return oy * p->sy - p->py + ky * p->dy; }
-static inline int64_t pk_plane_col(const pk_plane *p, int64_t ox, int64_t kx) { return ox * p->sx - p->px + kx * p->dx; }
+static inline int64_t pk_plane_row(const pk_plane *p, int64_t oy, int64_t ky) {
+    return oy * p->sy - p->py + ky * p->dy;
+}
+static inline int64_t pk_plane_col(const pk_plane *p, int64_t ox, int64_t kx) {
+    return ox * p->sx - p->px + kx * p->dx;
+}
 
 #endif

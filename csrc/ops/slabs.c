@@ -8,7 +8,7 @@
 
 typedef struct slab_job {
     char *whole, *part;
-    int64_t block, whole_block, offset;       /* bytes: of a part's block, of the whole's, where the part begins in it */
+    int64_t block, whole_block, offset; /* bytes: of a part's block, of the whole's, where the part begins in it */
     int64_t blocks, chunks;
     int64_t rows, row, row_stride;            /* of a block of the part: rows of `row` bytes, row_stride apart */
     bool put;
@@ -54,4 +54,6 @@ static void run(const pk_tensor *whole, const pk_tensor *part, int dim, int64_t 
 }
 
 void pk_slab_put(pk_tensor *whole, const pk_tensor *part, int dim, int64_t from) { run(whole, part, dim, from, true); }
-void pk_slab_take(const pk_tensor *whole, pk_tensor *part, int dim, int64_t from) { run(whole, part, dim, from, false); }
+void pk_slab_take(const pk_tensor *whole, pk_tensor *part, int dim, int64_t from) {
+    run(whole, part, dim, from, false);
+}

@@ -54,8 +54,8 @@ static void same(check_options *o, const char *name, pk_isa_level level, const f
         bool ok = (isnan(a[i]) && isnan(b[i])) || a[i] == b[i] ||
                   fabs((double)a[i] - (double)b[i]) <= tolerance * (1 + fabs((double)b[i]));
         if (!ok) {
-            check_that(o, false, "%s %s: element %lld of %lld is %.9g, not %.9g", name, pk_isa_name(level), (long long)i,
-                       (long long)n, (double)a[i], (double)b[i]);
+            check_that(o, false, "%s %s: element %lld of %lld is %.9g, not %.9g", name, pk_isa_name(level),
+                       (long long)i, (long long)n, (double)a[i], (double)b[i]);
             return;
         }
     }
@@ -66,7 +66,9 @@ static void finish(check_options *o, const char *name, pk_isa_level level) {
     check_that(o, check_release_all(o), "%s %s: wrote outside its range", name, pk_isa_name(level));
 }
 
-static int64_t length(check_options *o) { return check_between(o, 0, 5) ? check_between(o, 0, 70) : check_between(o, 0, 900); }
+static int64_t length(check_options *o) {
+    return check_between(o, 0, 5) ? check_between(o, 0, 70) : check_between(o, 0, 900);
+}
 
 static void check_maps(check_options *o, const pk_kernels *k, const pk_kernels *ref, pk_isa_level level) {
     for (size_t m = 0; m < sizeof maps1 / sizeof *maps1; m++) {
@@ -90,8 +92,9 @@ static void check_maps(check_options *o, const pk_kernels *k, const pk_kernels *
 
 /* NaN, infinities, zeros, subnormals, the edges of exp. */
 static void check_special(check_options *o, const pk_kernels *k, const pk_kernels *ref, pk_isa_level level) {
-    static const float special[] = {NAN,   INFINITY, -INFINITY, 0.0f,  -0.0f, 1e-40f, -1e-40f, 88.7f,  89.5f,    -87.5f, -103.0f,
-                                    -120.0f, 1e30f,  -1e30f,    1e-30f, 1.0f,  0.625f, 14.0f,   -14.0f, 3.4e38f, -3.4e38f};
+    static const float special[] = {NAN,    INFINITY, -INFINITY, 0.0f,    -0.0f,   1e-40f,  -1e-40f,
+                                    88.7f,  89.5f,    -87.5f,    -103.0f, -120.0f, 1e30f,   -1e30f,
+                                    1e-30f, 1.0f,     0.625f,    14.0f,   -14.0f,  3.4e38f, -3.4e38f};
     enum { N = sizeof special / sizeof *special };
     float y[N], want[N];
     for (size_t m = 0; m < sizeof maps1 / sizeof *maps1; m++) {
@@ -120,7 +123,8 @@ static void check_sums(check_options *o, const pk_kernels *k, const pk_kernels *
     float *a = drawn(o, n, -1, 1), *b = drawn(o, n, -1, 1);
     double bound = 1e-13 * (double)(n + 1);
     check_that(o, fabs(k->sum(n, a) - ref->sum(n, a)) <= bound, "sum %s of %lld", pk_isa_name(level), (long long)n);
-    check_that(o, fabs(k->dot(n, a, b) - ref->dot(n, a, b)) <= bound, "dot %s of %lld", pk_isa_name(level), (long long)n);
+    check_that(o, fabs(k->dot(n, a, b) - ref->dot(n, a, b)) <= bound, "dot %s of %lld", pk_isa_name(level),
+               (long long)n);
     check_that(o, fabs(k->sum_squares(n, a) - ref->sum_squares(n, a)) <= bound, "sum_squares %s", pk_isa_name(level));
     finish(o, "sums", level);
     float *x = drawn(o, n, -1, 1), *want = check_floats(o, n), *add = drawn(o, n, -1, 1);
@@ -158,7 +162,8 @@ static void check_norms(check_options *o, const pk_kernels *k, const pk_kernels 
     finish(o, "layer_norm", level);
 
     x = drawn(o, room, -1, 3), g = drawn(o, room, -1, 1);
-    float *shift = some ? drawn(o, c, -1, 1) : NULL, *a = drawn(o, c, -2, 2), *d = check_between(o, 0, 1) ? drawn(o, c, -1, 1) : NULL;
+    float *shift = some ? drawn(o, c, -1, 1) : NULL, *a = drawn(o, c, -2, 2),
+          *d = check_between(o, 0, 1) ? drawn(o, c, -1, 1) : NULL;
     float *u = check_floats(o, c), *v = check_floats(o, c), *u2 = check_floats(o, c), *v2 = check_floats(o, c);
     k->channel_sum(rows, c, x, stride, u), ref->channel_sum(rows, c, x, stride, u2);
     same(o, "channel_sum", level, u, u2, c, 2e-6);
@@ -228,7 +233,8 @@ static void call_map(void *context) {
 static void bench(const pk_kernels *k, pk_isa_level level, float *x, float *y) {
     for (size_t m = 0; m < sizeof maps1 / sizeof *maps1; m++) {
         bench_call b = {map1_at(k, maps1[m].at), x, y};
-        printf("%-12s %-8s %8.2f elements/ns\n", maps1[m].name, pk_isa_name(level), BENCH / check_time(call_map, &b) * 1e-9);
+        printf("%-12s %-8s %8.2f elements/ns\n", maps1[m].name, pk_isa_name(level),
+               BENCH / check_time(call_map, &b) * 1e-9);
     }
 }
 

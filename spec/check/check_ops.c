@@ -38,7 +38,8 @@ static double largest(const double *p, int64_t n) {
 
 static void compare_forward(check_options *o, const op_case *c, const op_result *r, const char *how) {
     double tolerance = c->op->tolerance > 0 ? c->op->tolerance : 1e-5;
-    check_that(o, r->nout == c->nout, "%s \"%s\" %s: %d outputs instead of %d", c->op->name, c->text, how, r->nout, c->nout);
+    check_that(o, r->nout == c->nout, "%s \"%s\" %s: %d outputs instead of %d", c->op->name, c->text, how, r->nout,
+               c->nout);
     for (int k = 0; k < r->nout && k < c->nout; k++) {
         double worst = 0, scale = largest(c->out[k], c->size[k]);
         int64_t at = 0;
@@ -53,8 +54,9 @@ static void compare_forward(check_options *o, const op_case *c, const op_result 
             if (e > worst || isnan(e)) worst = e, at = i;
             if (isnan(e)) break;
         }
-        check_that(o, worst <= tolerance * fmax(scale, 1e-3), "%s \"%s\" %s: output %d element %lld is %.9g, not %.9g (largest %g)",
-                   c->op->name, c->text, how, k, (long long)at, number_at(r->out[k], at), c->out[k][at], scale);
+        check_that(o, worst <= tolerance * fmax(scale, 1e-3),
+                   "%s \"%s\" %s: output %d element %lld is %.9g, not %.9g (largest %g)", c->op->name, c->text, how, k,
+                   (long long)at, number_at(r->out[k], at), c->out[k][at], scale);
     }
 }
 
@@ -94,7 +96,8 @@ static void take_probes(check_options *o, op_case *c, probes *p) {
 
 static void compare_backward(check_options *o, const op_case *c, const op_result *r, const probes *p, const char *how) {
     for (int i = 0; i < c->nin; i++) {
-        if (!p->n[i] || !check_that(o, r->grad[i] != NULL, "%s \"%s\" %s: no gradient to input %d", c->op->name, c->text, how, i))
+        if (!p->n[i] ||
+            !check_that(o, r->grad[i] != NULL, "%s \"%s\" %s: no gradient to input %d", c->op->name, c->text, how, i))
             continue;
         if (!check_that(o, pk_same_shape(r->grad[i], c->in[i]), "%s \"%s\" %s: gradient of input %d has shape %s",
                         c->op->name, c->text, how, i, pk_shape_text(r->grad[i])))
@@ -106,9 +109,10 @@ static void compare_backward(check_options *o, const op_case *c, const op_result
             if (e > worst || isnan(e)) worst = e, at = k;
             if (isnan(e)) break;
         }
-        check_that(o, worst <= 1e-4 * scale, "%s \"%s\" %s: gradient of input %d element %lld is %.9g, not %.9g (largest %g)",
-                   c->op->name, c->text, how, i, (long long)p->at[i][at], (double)pk_f32(r->grad[i])[p->at[i][at]],
-                   p->slope[i][at], scale);
+        check_that(o, worst <= 1e-4 * scale,
+                   "%s \"%s\" %s: gradient of input %d element %lld is %.9g, not %.9g (largest %g)", c->op->name,
+                   c->text, how, i, (long long)p->at[i][at], (double)pk_f32(r->grad[i])[p->at[i][at]], p->slope[i][at],
+                   scale);
     }
 }
 
@@ -240,10 +244,12 @@ static void check_no_memory(check_options *o, const op_case *c, bool persist) {
         bool reached = pk_alloc_count() >= n;
         pk_alloc_fail_at(0, false);
         op_result_free(&r);
-        check_that(o, status == PK_OK || (reached && status == PK_ENOMEM), "%s \"%s\": allocation %lld fails%s: status %d (%s)",
-                   c->op->name, c->text, (long long)n, persist ? " for good" : "", status, pk_message());
-        if (!check_that(o, pk_memory_stats().live == live, "%s \"%s\": allocation %lld fails%s: %lld bytes leak", c->op->name,
-                        c->text, (long long)n, persist ? " for good" : "", (long long)(pk_memory_stats().live - live)))
+        check_that(o, status == PK_OK || (reached && status == PK_ENOMEM),
+                   "%s \"%s\": allocation %lld fails%s: status %d (%s)", c->op->name, c->text, (long long)n,
+                   persist ? " for good" : "", status, pk_message());
+        if (!check_that(o, pk_memory_stats().live == live, "%s \"%s\": allocation %lld fails%s: %lld bytes leak",
+                        c->op->name, c->text, (long long)n, persist ? " for good" : "",
+                        (long long)(pk_memory_stats().live - live)))
             live = pk_memory_stats().live;
         if (!reached) return;
     }
@@ -258,8 +264,8 @@ static void check_shape(check_options *o, const op_case *c, int i, int ndim, con
     if (ndim < 0 || ndim > PK_MAX_DIMS || pk_tensor_zeros(c->in[i]->dtype, ndim, shape, &in[i])) return;
     pk_status status = op_run(c, in, NULL, &r);
     bool named = status == PK_EINVAL && strncmp(pk_message(), c->op->name, strlen(c->op->name)) == 0;
-    check_that(o, status == PK_OK || named, "%s \"%s\": input %d of shape %s: status %d, message \"%s\"", c->op->name, c->text,
-               i, pk_dims_text(ndim, shape), status, pk_message());
+    check_that(o, status == PK_OK || named, "%s \"%s\": input %d of shape %s: status %d, message \"%s\"", c->op->name,
+               c->text, i, pk_dims_text(ndim, shape), status, pk_message());
     pk_tensor_release(in[i]);
     op_result_free(&r);
 }
