@@ -11,10 +11,9 @@ local function find_python()
 end
 local python = find_python()
 
--- The largest difference over the largest value.
-local function difference(ours, theirs)
-  assert(pelk.ops ~= nil)
-  local scale = math.max(theirs:abs():max():item(), 1e-30)
+-- The largest difference over the largest value (least: where that value is a rounded zero).
+local function difference(ours, theirs, least)
+  local scale = math.max(theirs:abs():max():item(), least or 1e-30)
   return (ours - theirs):abs():max():item() / scale
 end
 
@@ -63,7 +62,9 @@ local function run(config, size, training)
     end
   end)
   for name, g in pairs(grads:state_dict()) do
-    if theirs["grad." .. name] then worst["grad " .. name] = difference(g:contiguous(), theirs["grad." .. name]) end
+    -- with every tap embedded, the batch norm takes the embedding out again: an exact zero, rounded on both sides
+    local least = options.position == "all" and name:find("position") and 1e-2 or nil
+    if theirs["grad." .. name] then worst["grad " .. name] = difference(g:contiguous(), theirs["grad." .. name], least) end
   end
   if training then
     for name, t in pairs(model:state_dict()) do
