@@ -88,6 +88,21 @@ describe("containers", function()
     raises("nested deeper", function() for _ = 1, 100 do deep = nn.Sequential(deep) end end)
   end)
 
+  it("stay usable when built downward too deep", function()
+    local root = nn.Sequential()
+    local at = root
+    for _ = 1, 1000 do
+      local below = nn.Sequential()
+      at:add(below)
+      at = below
+    end
+    raises("forward: modules are nested deeper", root, x)
+    raises("clone: modules are nested deeper", root.clone, root)
+    raises("nested deeper", root.named_parameters, root)
+    assert.is_string(tostring(root))
+    root:eval()
+  end)
+
   it("bear many children", function()
     local s = nn.Sequential()
     for _ = 1, 500 do s:add(nn.Linear(2, 2)) end

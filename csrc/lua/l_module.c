@@ -59,9 +59,9 @@ static pk_status call_function(void *context, pk_tensor *x, pk_tensor **y) {
     lua_pushlightuserdata(L, &call);
     if (lua_pcall(L, 1, 0, -3) != LUA_OK) {
         const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "error in error handling";
-        pk_fail(strstr(text, "interrupted!") ? PK_EINTERRUPTED : PK_EINVAL, "%s", text);
+        pk_status status = pk_fail(strstr(text, "interrupted!") ? PK_EINTERRUPTED : PK_EINVAL, "%s", text);
         lua_pop(L, 2);
-        return PK_EINVAL;
+        return status;
     }
     lua_pop(L, 1);
     *y = call.y;
@@ -106,13 +106,18 @@ static bool contains(const pk_module *tree, const pk_module *m) {
     return false;
 }
 
-static int height(const pk_module *m) {
-    int most = 0;
-    for (int i = 0; i < m->nchildren; i++) {
-        int h = height(m->child[i].module);
+/* Levels of the tree, counted up to DEEPEST + 1 only: recursion stays shallow whatever was built. */
+static int height(const pk_module *m, int above) {
+    int most = above + 1;
+    for (int i = 0; i < m->nchildren && most <= DEEPEST; i++) {
+        int h = height(m->child[i].module, above + 1);
         if (h > most) most = h;
     }
-    return most + 1;
+    return most;
+}
+
+static void check_height(lua_State *L, const pk_module *m, int above, const char *what) {
+    if (height(m, above) > DEEPEST) luaL_error(L, "%s: modules are nested deeper than %d", what, DEEPEST);
 }
 
 /* Add the module (or function) at the stack place child to the one at parent. */
@@ -127,8 +132,8 @@ static void add_child(lua_State *L, int parent, int child, const char *name) {
     }
     m = l_check_module(L, parent);
     pk_module *c = l_check_module(L, child);
+    check_height(L, c, 1, "add");
     if (contains(c, m)) luaL_error(L, "add: a %s cannot become a part of itself", m->cls->name);
-    if (height(c) + 1 > DEEPEST) luaL_error(L, "add: modules are nested deeper than %d", DEEPEST);
     pk_status status;
     L_RETRY(L, status, pk_module_add(m, name, pk_module_retain(c)));
     l_check(L, status);
@@ -244,7 +249,7 @@ static int construct(lua_State *L) {
 static int forward(lua_State *L) {
     pk_module *m = l_check_module(L, 1);
     pk_tensor *x = l_check_tensor(L, 2), *y = NULL;
-    if (height(m) > DEEPEST) return luaL_error(L, "forward: modules are nested deeper than %d", DEEPEST);
+    check_height(L, m, 0, "forward");
     l_poll(L);
     lua_State *outer = current;
     current = L;
@@ -283,6 +288,7 @@ static int eval(lua_State *L) {
 static int clone(lua_State *L) {
     pk_module *m = NULL;
     pk_status status;
+    check_height(L, l_check_module(L, 1), 0, "clone");
     L_RETRY(L, status, pk_module_clone(l_check_module(L, 1), &m));
     l_check(L, status);
     l_push_module(L, m);

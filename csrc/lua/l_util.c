@@ -177,7 +177,7 @@ void l_drop_tensor(lua_State *L, int index) {
  * A graph holds far more than the tensor that is pushed, so the whole growth counts. lua5.4 runs its collector in
  * generational mode, where a step never sees what has survived two others (in `y = f(y)` every y does): hence the limit,
  * which moves with what a full collection leaves. */
-static int64_t noted, limit = SLACK_BYTES;
+static _Thread_local int64_t noted, limit = SLACK_BYTES;
 
 static void take_step(lua_State *L, int64_t bytes) {
 #if LUA_VERSION_NUM >= 505

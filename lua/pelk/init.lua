@@ -17,6 +17,11 @@ local pelk = {
   Tensor = core.Tensor, Module = core.Module,
 }
 
+-- expand_kernel(w, S) -> the dense {k,k,C} kernel of a shared one {k',k',C}; S is the grid, as pelk.grid gives it.
+function pelk.expand_kernel(w, S)
+  return core.ops.expand_kernel(w, {grid = S})
+end
+
 -- Parts that are modules of their own, and functions that live in one: name -> module, field (nil: all of it).
 local lazy = {
   ops = {"pelk.ops"}, nn = {"pelk.nn"}, models = {"pelk.models"}, optim = {"pelk.optim"}, sparse = {"pelk.sparse"},
