@@ -5,6 +5,9 @@
 
 #include "autograd/node.h"
 #include "core/alloc.h"
+#include "core/checked.h"
+#include "core/pool.h"
+#include "kernels/kernels.h"
 
 static _Atomic uint64_t walks;
 
@@ -52,9 +55,51 @@ static int newest_first(const void *a, const void *b) {
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
+/* ---- adding gradients ---- */
+
 /* Nobody else sees this tensor or its storage: it may be written. */
 static bool ours_alone(const pk_tensor *t) {
     return atomic_load(&t->refs) == 1 && atomic_load(&t->storage->refs) == 1 && pk_is_contiguous(t);
+}
+
+typedef struct add_job {
+    float *y;
+    const float *x;
+    int64_t pixels, channels, y_stride, x_stride, chunks;
+} add_job;
+
+static void add_chunk(void *context, int64_t i, int worker) {
+    const add_job *j = context;
+    (void)worker;
+    int64_t p = pk_chunk_begin(j->pixels, j->chunks, i), end = pk_chunk_begin(j->pixels, j->chunks, i + 1);
+    if (j->y_stride == j->channels && j->x_stride == j->channels) {
+        pk_k()->add_to((end - p) * j->channels, j->y + p * j->channels, j->x + p * j->channels);
+        return;
+    }
+    for (; p < end; p++) pk_k()->add_to(j->channels, j->y + p * j->y_stride, j->x + p * j->x_stride);
+}
+
+/* y += x, of equal shapes: by pixels where both are rows of channels (or all of one piece), else element by element. */
+static pk_status add(pk_tensor *y, const pk_tensor *x) {
+    add_job j = {.y = pk_f32(y), .x = pk_f32(x), .channels = 1};
+    if (!pk_is_rows(y, &j.y_stride) || !pk_is_rows(x, &j.x_stride)) return pk_tensor_accumulate(y, x);
+    if (y->ndim) j.channels = y->shape[y->ndim - 1];
+    j.pixels = j.channels ? pk_numel(y) / j.channels : 0;
+    j.chunks = pk_chunks(j.pixels, ((int64_t)1 << 15) / pk_max(1, j.channels));
+    pk_parallel(j.chunks, add_chunk, &j);
+    pk_tensor_written(y);
+    return PK_OK;
+}
+
+/* Make *slot a tensor that may be written: a copy when others see it. */
+static pk_status own(pk_tensor **slot) {
+    pk_tensor *copy;
+    if (ours_alone(*slot)) return PK_OK;
+    PK_TRY(pk_tensor_like(*slot, &copy));
+    pk_tensor_copy(copy, *slot);
+    pk_tensor_release(*slot);
+    *slot = copy;
+    return PK_OK;
 }
 
 /* *slot += g. Takes over the reference to g, also on failure. */
@@ -64,22 +109,13 @@ static pk_status accumulate(pk_tensor **slot, pk_tensor *g) {
         pk_tensor_release(g);
         return status;
     }
-    pk_tensor *sum = *slot;
-    if (!ours_alone(sum) && ours_alone(g)) { /* addition commutes to the bit */
-        sum = g;
-        g = *slot;
-        *slot = sum;
-    } else if (!ours_alone(sum)) {
-        pk_status status = pk_tensor_like(g, &sum);
-        if (status == PK_OK) status = pk_tensor_copy(sum, *slot);
-        if (status != PK_OK) {
-            pk_tensor_release(g);
-            return status;
-        }
-        pk_tensor_release(*slot);
-        *slot = sum;
+    if (!ours_alone(*slot) && ours_alone(g)) { /* addition commutes to the bit */
+        pk_tensor *theirs = *slot;
+        *slot = g;
+        g = theirs;
     }
-    pk_status status = pk_tensor_accumulate(sum, g);
+    pk_status status = own(slot);
+    if (status == PK_OK) status = add(*slot, g);
     pk_tensor_release(g);
     return status;
 }
@@ -88,7 +124,7 @@ static pk_status accumulate(pk_tensor **slot, pk_tensor *g) {
 static pk_status accumulate_leaf(pk_tensor *leaf, pk_tensor *g) {
     pk_status status = PK_OK;
     if (leaf->grad) {
-        status = pk_tensor_accumulate(leaf->grad, g);
+        status = add(leaf->grad, g);
     } else if (ours_alone(g)) {
         leaf->grad = pk_tensor_retain(g);
     } else {
@@ -99,27 +135,28 @@ static pk_status accumulate_leaf(pk_tensor *leaf, pk_tensor *g) {
     return status;
 }
 
-/* Backward of any view: the same view of a gradient of zeros takes the outputs' gradient. */
-static pk_status view_backward(pk_call *c) {
-    pk_tensor *zeros, *window, *full = c->in[0];
+/* ---- one node ---- */
+
+/* The view that c's op makes of `full`, a tensor of its input's shape. */
+static pk_status same_view(const pk_call *c, pk_tensor *full, pk_tensor **out) {
     pk_call view = {.op = c->op, .params = c->params, .nin = 1, .nout = c->nout};
     memcpy(view.meta, c->meta, sizeof view.meta);
-    PK_TRY(pk_tensor_zeros(PK_FLOAT32, full->ndim, full->shape, &zeros));
-    view.in[0] = zeros;
+    view.in[0] = full;
     pk_status status = c->op->forward(&view);
-    window = view.out[0];
-    if (status == PK_OK && pk_is_contiguous(window) && pk_numel(window) == pk_numel(zeros)) { /* a mere reshape */
-        status = pk_tensor_window(c->dout[0], full->ndim, full->shape, zeros->stride, 0, &c->din[0]);
-        pk_tensor_release(window);
-        pk_tensor_release(zeros);
-        return status;
-    }
-    if (status == PK_OK) status = pk_tensor_accumulate(window, c->dout[0]);
+    *out = view.out[0];
+    return status;
+}
+
+/* Backward of any view: the same view of the input's gradient takes the output's gradient. */
+static pk_status view_backward(pk_node *n) {
+    pk_call *c = &n->call;
+    pk_edge *e = &n->edge[0];
+    pk_tensor **slot = e->node ? &e->node->dout[e->output] : &e->leaf->grad, *window;
+    if (!*slot) PK_TRY(pk_tensor_zeros(PK_FLOAT32, c->in[0]->ndim, c->in[0]->shape, slot));
+    if (e->node) PK_TRY(own(slot));
+    PK_TRY(same_view(c, *slot, &window));
+    pk_status status = add(window, c->dout[0]);
     pk_tensor_release(window);
-    if (status == PK_OK)
-        c->din[0] = zeros;
-    else
-        pk_tensor_release(zeros);
     return status;
 }
 
@@ -145,7 +182,7 @@ static pk_status step(pk_node *n) {
     if (!arrived) return PK_OK;
     PK_TRY(check_versions(n));
     memset(c->din, 0, sizeof c->din);
-    pk_status status = c->op->backward ? c->op->backward(c) : view_backward(c);
+    pk_status status = c->op->backward ? c->op->backward(c) : view_backward(n);
     for (int i = 0; i < c->nin; i++) {
         pk_tensor *g = c->din[i];
         c->din[i] = NULL;
