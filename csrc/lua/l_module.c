@@ -86,7 +86,10 @@ void l_push_lambda(lua_State *L, int arg) {
     l_check(L, status);
     l_push_module(L, m);
     lua_hook *hook = pk_alloc(sizeof *hook);
-    if (hook == NULL) l_check(L, pk_no_memory(sizeof *hook));
+    if (hook == NULL) {
+        l_check(L, pk_no_memory(sizeof *hook));
+        return;
+    }
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
     *hook = (lua_hook){.main = lua_tothread(L, -1), .function = LUA_NOREF};
     lua_pop(L, 1);

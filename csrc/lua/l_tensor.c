@@ -118,14 +118,12 @@ static int flat(lua_State *L) {
 
 /* Push a new packed tensor of that dtype with the values of the one at arg; no graph. */
 static void push_copy(lua_State *L, int arg, pk_dtype type) {
-    const pk_tensor *t = l_check_tensor(L, arg);
     pk_tensor *copy = NULL;
     pk_status status;
     L_RETRY(L, status, pk_tensor_new(type, l_check_tensor(L, arg)->ndim, l_check_tensor(L, arg)->shape, &copy));
     l_check(L, status);
     l_push_tensor(L, copy);
-    t = l_check_tensor(L, arg);
-    l_check(L, pk_tensor_copy(copy, t));
+    l_check(L, pk_tensor_copy(copy, l_check_tensor(L, arg)));
 }
 
 /* A copy that gradients flow through, where they are wanted: the tensor times 1. */

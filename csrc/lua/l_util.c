@@ -8,8 +8,8 @@
 #include "core/alloc.h"
 
 #define METHODS "methods"      /* field of a metatable: the table of methods */
-#define NOTE_BYTES (64 * 1024)          /* less than this is not worth a collector's step */
-#define SLACK_BYTES (48 * 1024 * 1024L) /* so much garbage is nothing to speak of */
+#define NOTE_BYTES (64 * 1024L)         /* less than this is not worth a collector's step */
+#define SLACK_BYTES (48L * 1024 * 1024) /* so much garbage is nothing to speak of */
 
 /* ---- classes and boxes ---- */
 
