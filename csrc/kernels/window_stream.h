@@ -34,6 +34,13 @@
 #define WIN_HOLD(v) (void)(v)
 #endif
 
+/* Keep a pointer as it is, so that places are constant displacements from it and not a register each. */
+#if defined(__GNUC__)
+#define WIN_POINT(p) __asm__("" : "+r"(p))
+#else
+#define WIN_POINT(p) (void)(p)
+#endif
+
 /* Pixels of a tensor lie a cache line or more apart: ask for them early. A fetch beyond the end does no harm. */
 #define WIN_AHEAD 12
 #define WIN_FETCH(p, pixel, write) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(pixel) * WIN_AHEAD * 4), write)

@@ -22,21 +22,25 @@
 PK_INLINE void win_columns(vf tile[TILE_R][TILE_X], const int R, const int X, const int parts, const int by,
                            const float *const *src, ptrdiff_t at, ptrdiff_t step, int first, int last, float *const *w) {
     for (int j = first; j < last; j++) {
-        const float *const *from = src + j * PK_PARTS;
+        const float *from[PK_PARTS];
         vf weight[TILE_R], seen[TILE_X + 4];
+        UNROLL for (int n = 0; n < parts; n++) {
+            from[n] = src[j * PK_PARTS + n] + at;
+            WIN_POINT(from[n]);
+        }
         UNROLL for (int r = 0; r < R; r++) weight[r] = v_load(w[r] + j * VL);
-        UNROLL for (int x = 0; x < by; x++) seen[x] = v_load(from[0] + at + x * step);
+        UNROLL for (int x = 0; x < by; x++) seen[x] = v_load(from[0] + x * step);
         UNROLL for (int x = 0; x < X; x++) {
             vf b;
             if (by) {
-                seen[x + by] = v_load(from[0] + at + (x + by) * step);
+                seen[x + by] = v_load(from[0] + (x + by) * step);
                 WIN_HOLD(seen[x + by]);
                 b = v_add(seen[x], seen[x + by]);
             } else {
-                b = v_load(from[0] + at + x * step);
-                if (parts > 1) b = v_add(b, v_load(from[1] + at + x * step));
+                b = v_load(from[0] + x * step);
+                if (parts > 1) b = v_add(b, v_load(from[1] + x * step));
             }
-            if (parts > 2) b = v_add(b, v_load(from[2] + at + x * step));
+            if (parts > 2) b = v_add(b, v_load(from[2] + x * step));
             if (R > 1 && parts == 1) WIN_HOLD(b);
             UNROLL for (int r = 0; r < R; r++) WIN_PRODUCT(tile[r][x], weight[r], b);
         }
@@ -50,6 +54,7 @@ PK_INLINE int win_runs(vf tile[TILE_R][TILE_X], const int R, const int X, const 
     for (; last - first >= J; first += J) {
         const float *from = src[first * PK_PARTS] + at;
         vf weight[TILE_R][5];
+        WIN_POINT(from);
         UNROLL for (int r = 0; r < R; r++) {
             UNROLL for (int j = 0; j < J; j++) weight[r][j] = v_load(w[r] + (first + j) * VL);
         }
@@ -75,8 +80,11 @@ PK_INLINE void win_tile(const int R, const int X, const bool near, const float *
     for (; count > 0; count--, b++) {
         const ptrdiff_t at = b->x * step, place = (ptrdiff_t)b->x * VL;
         vf tile[TILE_R][TILE_X];
+        float *row[TILE_R];
         UNROLL for (int r = 0; r < R; r++) {
-            UNROLL for (int x = 0; x < X; x++) tile[r][x] = v_load(rows[r] + place + x * VL);
+            row[r] = rows[r] + place;
+            WIN_POINT(row[r]);
+            UNROLL for (int x = 0; x < X; x++) tile[r][x] = v_load(row[r] + x * VL);
         }
         if (near) {
             int first = b->first[PK_RUN], last = b->last[PK_RUN];
@@ -91,7 +99,7 @@ PK_INLINE void win_tile(const int R, const int X, const bool near, const float *
         win_columns(tile, R, X, 2, 0, src, at, step, b->first[PK_TWO], b->last[PK_TWO], w);
         win_columns(tile, R, X, 3, 0, src, at, step, b->first[PK_THREE], b->last[PK_THREE], w);
         UNROLL for (int r = 0; !WIN_WGRAD && r < R; r++) {
-            UNROLL for (int x = 0; x < X; x++) v_store(rows[r] + place + x * VL, tile[r][x]);
+            UNROLL for (int x = 0; x < X; x++) v_store(row[r] + x * VL, tile[r][x]);
         }
     }
 }
