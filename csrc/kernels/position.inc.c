@@ -28,7 +28,8 @@ int64_t PK_NAME(position_scratch)(const pk_position *p) {
 #define FOR_LANES for (int l = 0; l < VL; l++)
 
 /* One cell of a table: what is above plus the running sum of its row. */
-static void next_cell(double *restrict cell, const double *restrict above, double *restrict run, const double *restrict value) {
+static void next_cell(double *restrict cell, const double *restrict above, double *restrict run,
+                      const double *restrict value) {
     FOR_LANES {
         run[l] += value[l];
         cell[l] = above[l] + run[l];
@@ -155,6 +156,6 @@ void PK_NAME(position_grad)(const pk_position *p) {
     pixel_table(p, table);
     for (int i = 0, top = 0; i < p->count; top += p->size[i++])
         for (int j = 0, left = 0; j < p->count; left += p->size[j++])
-            region_grad(p, table, at_least(top, rows.first), at_most(top + p->size[i], rows.last), at_least(left, cols.first),
-                        at_most(left + p->size[j], cols.last), (int64_t)i * p->count + j);
+            region_grad(p, table, at_least(top, rows.first), at_most(top + p->size[i], rows.last),
+                        at_least(left, cols.first), at_most(left + p->size[j], cols.last), (int64_t)i * p->count + j);
 }

@@ -37,7 +37,8 @@ void PK_NAME(window_forward)(const pk_window *p, const pk_window_io *io) {
                 int64_t out = (int64_t)q * p->out_w + r;
                 double sum = (io->bias ? io->bias[c] : 0) + (io->map ? io->map[out * io->ldmap + c] : 0);
                 for (int i = 0; i < p->rows; i++)
-                    for (int j = 0; j < p->cols; j++) sum += io->w[weight_at(p, io, i, j) + c] * box(p, io, i, j, q, r, c);
+                    for (int j = 0; j < p->cols; j++)
+                        sum += io->w[weight_at(p, io, i, j) + c] * box(p, io, i, j, q, r, c);
                 io->y[out * io->ldy + c] = (float)sum;
             }
 }

@@ -98,7 +98,8 @@ const char *pk_isa(void) { return pk_isa_name(pk_isa_in_use()); }
 
 pk_status pk_set_isa(const char *name) {
     int level = level_named(name);
-    PK_RETURN_IF(level < 0, PK_EINVAL, "set_isa: unknown kernel set '%s' (one of ref, generic, avx2, avx512, neon)", name);
+    PK_RETURN_IF(level < 0, PK_EINVAL, "set_isa: unknown kernel set '%s' (one of ref, generic, avx2, avx512, neon)",
+                 name);
     PK_RETURN_IF(!pk_kernels_at((pk_isa_level)level), PK_EINVAL,
                  "set_isa: kernel set '%s' is not available on this machine (the best one is %s)", name,
                  pk_isa_name((pk_isa_level)best_level()));

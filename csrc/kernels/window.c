@@ -39,13 +39,16 @@ pk_axis pk_axis_back(const pk_axis *axis) {
 }
 
 static pk_status check_axis(const pk_axis *axis) {
-    PK_RETURN_IF(axis->count < 1 || axis->stride < 1 || axis->stuff < 1 || axis->dilation < 1 || axis->in < 0 || axis->out < 0,
-                 PK_EINVAL, "window: not a window (count %d, stride %d, dilation %d)", axis->count, axis->stride, axis->dilation);
+    PK_RETURN_IF(axis->count < 1 || axis->stride < 1 || axis->stuff < 1 || axis->dilation < 1 || axis->in < 0 ||
+                     axis->out < 0,
+                 PK_EINVAL, "window: not a window (count %d, stride %d, dilation %d)", axis->count, axis->stride,
+                 axis->dilation);
     for (int32_t b = 0; axis->size && b < axis->count; b++)
         PK_RETURN_IF(axis->size[b] < 1, PK_EINVAL, "window: band %d has size %d", b + 1, axis->size[b]);
     int64_t seen = (int64_t)axis->out * axis->stride;
-    PK_RETURN_IF(span_of(axis) > MAX_EXTENT || axis->in > MAX_EXTENT || seen > MAX_EXTENT || abs(axis->at) > MAX_EXTENT, PK_EINVAL,
-                 "window: kernel of %lld taps on a map of %d is too large", (long long)span_of(axis), axis->in);
+    PK_RETURN_IF(span_of(axis) > MAX_EXTENT || axis->in > MAX_EXTENT || seen > MAX_EXTENT || abs(axis->at) > MAX_EXTENT,
+                 PK_EINVAL, "window: kernel of %lld taps on a map of %d is too large", (long long)span_of(axis),
+                 axis->in);
     return PK_OK;
 }
 
@@ -94,11 +97,13 @@ static void sort_rows(pk_window *p) {
 }
 
 /* ---- box rows ----
- * Storing a row costs more than reading one, so only sizes 4, 16, 64 ... are stored, and a column of size 2, 8 or 9 adds
- * two or three of those as it reads them. Sizes that take more, or that many columns share, are stored too. */
+ * Storing a row costs more than reading one, so only sizes 4, 16, 64 ... are stored, and a column of size 2, 8 or 9
+ * adds two or three of those as it reads them. Sizes that take more, or that many columns share, are stored too. */
 
-enum { NEAR = 18, /* sums up to this size read single pixels from the row itself, larger ones from a copy with margins */
-       SHARED = 4 /* columns times groups of rows that share a size: from then on it is stored */ };
+enum {
+    NEAR = 18, /* sums up to this size read single pixels from the row itself, larger ones from a copy with margins */
+    SHARED = 4 /* columns times groups of rows that share a size: from then on it is stored */
+};
 
 static int32_t parts_of(int32_t size) { /* the sum of its digits to base 4 */
     int32_t n = 0;
@@ -163,7 +168,8 @@ static void plan_column(pk_window *p, pk_band *col) {
 static void find_run(const pk_window *p, int32_t *first, int32_t *last) {
     *first = *last = 0;
     for (int32_t begin = 0, j = 0; j < p->cols; j++) {
-        if (p->col[j].size != 1 || j == begin || p->col[j - 1].size != 1 || p->col[j].at != p->col[j - 1].at + 1) begin = j;
+        if (p->col[j].size != 1 || j == begin || p->col[j - 1].size != 1 || p->col[j].at != p->col[j - 1].at + 1)
+            begin = j;
         if (p->col[j].size == 1 && j + 1 - begin > *last - *first) *first = begin, *last = j + 1;
     }
 }
@@ -207,8 +213,9 @@ pk_status pk_window_new(const pk_axis *rows, const pk_axis *cols, pk_window **ou
     PK_TRY(check_axis(cols));
     int64_t nr = rows->count, nc = cols->count, nboxes = nc + 16, nparts = 4 * 16; /* powers of 4, and a size each */
     for (int64_t j = 0; j < nc; j++) nparts += PK_PARTS + parts_of(size_of(cols, (int32_t)j));
-    int64_t bytes = (int64_t)sizeof(pk_window) + (nr + nc) * (int64_t)sizeof(pk_band) + nr * (int64_t)sizeof(pk_height) +
-                    nr * (int64_t)sizeof(int32_t) + nboxes * (int64_t)sizeof(pk_box) + nparts * (int64_t)sizeof(pk_part);
+    int64_t bytes = (int64_t)sizeof(pk_window) + (nr + nc) * (int64_t)sizeof(pk_band) +
+                    nr * (int64_t)sizeof(pk_height) + nr * (int64_t)sizeof(int32_t) + nboxes * (int64_t)sizeof(pk_box) +
+                    nparts * (int64_t)sizeof(pk_part);
     pk_window *p = pk_alloc_zeroed(bytes);
     if (!p) return pk_no_memory(bytes);
     p->row = (pk_band *)(p + 1);

@@ -42,8 +42,8 @@ typedef struct pk_box {
 
 enum { PK_PARTS = 3 };
 
-/* How a column's sums are read, which says how few loads do: columns are sorted by it. By 4: part 1 is part 0 shifted by
- * 4, so that neighbouring places share loads. The last two kinds and ONE serve any stride. */
+/* How a column's sums are read, which says how few loads do: columns are sorted by it. By 4: part 1 is part 0 shifted
+ * by 4, so that neighbouring places share loads. The last two kinds and ONE serve any stride. */
 typedef enum pk_column_kind {
     PK_RUN,         /* single taps side by side */
     PK_ONE,         /* one part */
@@ -62,7 +62,7 @@ typedef struct pk_height {
  * any convenient size out there. */
 typedef struct pk_window {
     int32_t rows, cols;  /* bands kept */
-    int32_t weight_cols; /* columns of the weight array: weight (i, j) of channel c is w[(i * weight_cols + j) * C + c] */
+    int32_t weight_cols; /* columns of the weight array: weight (i, j) is w[(i * weight_cols + j) * ldw] */
     int32_t in_h, in_w, out_h, out_w;
     int32_t stride_y, stride_x, stuff_y, stuff_x;
     pk_band *row, *col;

@@ -15,7 +15,8 @@ static void pack_weights(win_stream *s, const pk_window_io *io) {
     float *to = s->weights;
     for (int i = 0; i < p->rows; i++)
         for (int j = 0; j < p->cols; j++, to += VL)
-            v_store(to, win_load(io->w + ((int64_t)p->row[i].index * p->weight_cols + p->col[j].index) * io->ldw, io->lanes));
+            v_store(to, win_load(io->w + ((int64_t)p->row[i].index * p->weight_cols + p->col[j].index) * io->ldw,
+                                 io->lanes));
 }
 
 /* Output rows begin as bias plus map. */
@@ -25,7 +26,8 @@ static void start_output(win_stream *s, const pk_window_io *io) {
     if (!io->map) {
         for (int64_t i = 0; i < n; i++) v_store(s->other + i * VL, bias);
     } else {
-        for (int64_t i = 0; i < n; i++) v_store(s->other + i * VL, v_add(bias, win_load(io->map + i * io->ldmap, io->lanes)));
+        for (int64_t i = 0; i < n; i++)
+            v_store(s->other + i * VL, v_add(bias, win_load(io->map + i * io->ldmap, io->lanes)));
     }
 }
 

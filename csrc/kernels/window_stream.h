@@ -1,10 +1,10 @@
 /* What the window kernels share: the map, packed, streamed as box rows. Included by window*.inc.c only.
  *
- * The map's block of channels is packed to a plane of vectors. For each distinct band height, ascending, the plane T of
- * vertical sums of that many rows is at hand: T grows in place by doubling, T_2h[s] = T_h[s] + T_h[s-h], s being a sum's
- * last row. Each of its rows becomes box rows, horizontal sums of every band width, doubled the same way; then whoever
- * streams uses them for all bands that look at that row. Sums are made by adding alone: nothing is ever taken away
- * again, so a huge value stays within its windows, and rounding within a few ulp of the sum. */
+ * The map's block of channels is packed to a plane of vectors. For each distinct band height, ascending, vertical sums
+ * of that many rows are at hand as a plane, which grows by doubling: T_2h[s] = T_h[s] + T_h[s-h], s being a sum's last
+ * row. Each of its rows gets its box rows, horizontal sums of 4, 16 ... pixels, of which every band width is composed
+ * (window.c); whoever streams then uses them for all bands that look at that row. Sums are made by adding alone: nothing
+ * is ever taken away again, so a huge value stays within its windows, and rounding within a few ulp of the sum. */
 #ifndef PK_KERNELS_WINDOW_STREAM_H
 #define PK_KERNELS_WINDOW_STREAM_H
 
@@ -43,7 +43,8 @@
 
 /* Pixels of a tensor lie a cache line or more apart: ask for them early. A fetch beyond the end does no harm. */
 #define WIN_AHEAD 12
-#define WIN_FETCH(p, pixel, write) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(pixel) * WIN_AHEAD * 4), write)
+#define WIN_FETCH(p, pixel, write)                                                                                     \
+    __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(pixel)*WIN_AHEAD * 4), write)
 
 /* A run of outputs of a row, and of the columns of each kind those that reach it: [first, last). */
 typedef struct win_block {
@@ -129,7 +130,8 @@ static inline void win_blocks(win_stream *s) {
         b->x = p->out_w / n * k + (k < s->wide ? k : s->wide);
         for (int g = 0; g < PK_KINDS; g++) {
             int first = p->group[g], last = p->group[g + 1];
-            while (first < last && p->col[first].at + p->col[first].size - 1 + (b->x + b->n - 1) * p->stride_x < 0) first++;
+            while (first < last && p->col[first].at + p->col[first].size - 1 + (b->x + b->n - 1) * p->stride_x < 0)
+                first++;
             while (last > first && p->col[last - 1].at + b->x * p->stride_x > p->in_w - 1) last--;
             b->first[g] = first;
             b->last[g] = last;
@@ -223,7 +225,8 @@ static inline void win_box_rows(win_stream *s, const float *row) {
         const int begin = 1 - box->size, count = p->in_w + box->size - 1;
         const float *part[48];
         float *to = s->boxes + ((b - 1) * s->box_pitch + s->box_pad + begin) * VL;
-        for (int k = 0; k < box->parts; k++) part[k] = s->box[p->part[box->first + k].box] + (begin + p->part[box->first + k].shift) * VL;
+        for (int k = 0; k < box->parts; k++)
+            part[k] = s->box[p->part[box->first + k].box] + (begin + p->part[box->first + k].shift) * VL;
         if (box->size == 4) win_sum_four(to, part[0], count);
         else if (box->parts == 4) win_sum_parts(to, part, 4, count);
         else win_sum_parts(to, part, box->parts, count);

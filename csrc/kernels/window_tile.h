@@ -20,7 +20,8 @@
 
 /* Columns [first, last) of `parts` parts; by: the shift between the first two that shares loads, or 0. */
 PK_INLINE void win_columns(vf tile[TILE_R][TILE_X], const int R, const int X, const int parts, const int by,
-                           const float *const *src, ptrdiff_t at, ptrdiff_t step, int first, int last, float *const *w) {
+                           const float *const *src, ptrdiff_t at, ptrdiff_t step, int first, int last,
+                           float *const *w) {
     for (int j = first; j < last; j++) {
         const float *from[PK_PARTS];
         vf weight[TILE_R], seen[TILE_X + 4];
@@ -49,8 +50,8 @@ PK_INLINE void win_columns(vf tile[TILE_R][TILE_X], const int R, const int X, co
 }
 
 /* Runs of J single taps side by side: X + J - 1 loads for all of them. Returns the first column left over. */
-PK_INLINE int win_runs(vf tile[TILE_R][TILE_X], const int R, const int X, const int J, const float *const *src, ptrdiff_t at,
-                       int first, int last, float *const *w) {
+PK_INLINE int win_runs(vf tile[TILE_R][TILE_X], const int R, const int X, const int J, const float *const *src,
+                       ptrdiff_t at, int first, int last, float *const *w) {
     for (; last - first >= J; first += J) {
         const float *from = src[first * PK_PARTS] + at;
         vf weight[TILE_R][5];
@@ -75,8 +76,8 @@ PK_INLINE int win_runs(vf tile[TILE_R][TILE_X], const int R, const int X, const 
 }
 
 /* All columns that reach block b, for `count` blocks of X places. near: stride 1. */
-PK_INLINE void win_tile(const int R, const int X, const bool near, const float *const *src, ptrdiff_t step, const win_block *b,
-                        int count, float *const *w, float *const *rows) {
+PK_INLINE void win_tile(const int R, const int X, const bool near, const float *const *src, ptrdiff_t step,
+                        const win_block *b, int count, float *const *w, float *const *rows) {
     for (; count > 0; count--, b++) {
         const ptrdiff_t at = b->x * step, place = (ptrdiff_t)b->x * VL;
         vf tile[TILE_R][TILE_X];
@@ -119,7 +120,8 @@ typedef void win_tile_fn(const float *const *src, ptrdiff_t step, const win_bloc
         win_tile(R, X, false, src, step, b, count, w, rows);                                                           \
     }
 #define WIN_TILES_6(R) WIN_TILE(R, 1) WIN_TILE(R, 2) WIN_TILE(R, 3) WIN_TILE(R, 4) WIN_TILE(R, 5) WIN_TILE(R, 6)
-#define WIN_NAMES_6(R, _) tile_##R##x1##_, tile_##R##x2##_, tile_##R##x3##_, tile_##R##x4##_, tile_##R##x5##_, tile_##R##x6##_
+#define WIN_NAMES_6(R, _)                                                                                              \
+    tile_##R##x1##_, tile_##R##x2##_, tile_##R##x3##_, tile_##R##x4##_, tile_##R##x5##_, tile_##R##x6##_
 #if TILE_X == 8
 #define WIN_TILES(R) WIN_TILES_6(R) WIN_TILE(R, 7) WIN_TILE(R, 8)
 #define WIN_NAMES(R, _) WIN_NAMES_6(R, _), tile_##R##x7##_, tile_##R##x8##_

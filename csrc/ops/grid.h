@@ -24,17 +24,17 @@ typedef struct pk_grid_params {
 } pk_grid_params;
 
 /* Their schema rows, for a params struct with a member `member` of that type. */
-#define PK_GRID_FIELDS(owner, member)                                                                                   \
-    {.name = "kernel", .type = PK_INT, .offset = offsetof(owner, member.kernel), .def = 0, .min = 0, .max = 8191,         \
-     .doc = "side of the kernel, odd; 0: the grid's sum, or w's side"},                                                 \
-    {.name = "radius", .type = PK_INT, .offset = offsetof(owner, member.radius), .def = 2, .min = 0, .max = 4095,         \
-     .doc = "the fine centre reaches this far: (2 radius + 1) taps a side"},                                            \
-    {.name = "base", .type = PK_INT, .offset = offsetof(owner, member.base), .def = 2, .min = 1, .max = 64,               \
-     .doc = "rings outside the centre are base, base^2, ... wide; 1: a dense kernel"},                                  \
-    {.name = "rule", .type = PK_ENUM, .offset = offsetof(owner, member.rule), .def = 0, .choices = PK_GRID_RULES,         \
-     .doc = "an outermost ring cut short is kept, or merged into the one inside it when narrower"},                     \
-    {.name = "grid", .type = PK_INTS, .offset = offsetof(owner, member.grid), .def = NAN, .min = 1, .max = 8191,          \
-     .doc = "explicit band widths instead, of odd total; they need not be symmetric"}
+#define PK_GRID_FIELDS(owner, member)                                                                                  \
+    {"kernel", PK_INT, offsetof(owner, member.kernel), 0, 0, 8191, NULL, false,                                        \
+     "side of the kernel, odd; 0: the grid's sum, or w's side"},                                                       \
+    {"radius", PK_INT, offsetof(owner, member.radius), 2, 0, 4095, NULL, false,                                        \
+     "the fine centre reaches this far: (2 radius + 1) taps a side"},                                                  \
+    {"base", PK_INT, offsetof(owner, member.base), 2, 1, 64, NULL, false,                                              \
+     "rings outside the centre are base, base^2, ... wide; 1: a dense kernel"},                                        \
+    {"rule", PK_ENUM, offsetof(owner, member.rule), 0, 0, 0, PK_GRID_RULES, false,                                     \
+     "an outermost ring cut short is kept, or merged into the one inside it when narrower"},                           \
+    {"grid", PK_INTS, offsetof(owner, member.grid), NAN, 1, 8191, NULL, false,                                         \
+     "explicit band widths instead, of odd total; they need not be symmetric"}
 
 /* The bands these parameters ask for. side: of the weights {side, side, C}, which a kernel of no other description
  * is taken to be; 0 when there are none yet. Messages begin with `owner`. */

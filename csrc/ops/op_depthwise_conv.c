@@ -9,11 +9,10 @@ typedef struct depthwise_params {
 } depthwise_params;
 
 static const pk_field fields[] = {
-    {.name = "stride", .type = PK_PAIR, .offset = offsetof(depthwise_params, stride), .def = 1, .min = 1, .max = 65536,
-     .doc = "step of the window"},
-    {.name = "padding", .type = PK_PADDING, .offset = offsetof(depthwise_params, padding), .def = PK_SAME, .min = -1, .max = 65536,
+    {"stride", PK_PAIR, offsetof(depthwise_params, stride), .def = 1, .min = 1, .max = 65536, .doc = "step of the window"},
+    {"padding", PK_PADDING, offsetof(depthwise_params, padding), .def = PK_SAME, .min = -1, .max = 65536,
      .doc = "zeros around x; \"same\" keeps its size at stride 1"},
-    {.name = "dilation", .type = PK_PAIR, .offset = offsetof(depthwise_params, dilation), .def = 1, .min = 1, .max = 65536,
+    {"dilation", PK_PAIR, offsetof(depthwise_params, dilation), .def = 1, .min = 1, .max = 65536,
      .doc = "distance of taps"},
 };
 
@@ -38,8 +37,8 @@ static pk_status infer(pk_call *c) {
 static int32_t clip(int64_t n) { return (int32_t)pk_min(n, INT32_MAX / 2); }
 
 static pk_axis axis_of(int64_t taps, int64_t padding, int64_t dilation, int64_t in, int64_t out, int64_t stride) {
-    return (pk_axis){.count = clip(taps), .at = -clip(padding), .dilation = clip(dilation), .in = clip(in), .out = clip(out),
-                     .stride = clip(stride), .stuff = 1};
+    return (pk_axis){.count = clip(taps), .at = -clip(padding), .dilation = clip(dilation), .in = clip(in),
+                     .out = clip(out), .stride = clip(stride), .stuff = 1};
 }
 
 static void axes_of(const pk_call *c, pk_axis *rows, pk_axis *cols) {
@@ -94,8 +93,8 @@ static double flops(const pk_call *c) {
 
 const pk_op pk_op_depthwise_conv = {
     .name = "depthwise_conv",
-    .doc = "y[n][q][p][c] = b[c] + sum over (i,j) of w[i][j][c] * x[n][q*stride - padding + i*dilation][...][c]: one kernel a\n"
-           "channel, square or not; {N,H,W,C} to {N,H',W',C}. Taps outside the image read zero and cost nothing.",
+    .doc = "y[n][q][p][c] = b[c] + sum over (i,j) of w[i][j][c] * x[n][q*stride - padding + i*dilation][...][c]:\n"
+           "one kernel a channel, square or not; {N,H,W,C} to {N,H',W',C}. Taps outside the image read zero, at no cost.",
     .params_size = sizeof(depthwise_params),
     .fields = fields,
     .nfields = sizeof fields / sizeof *fields,
@@ -108,7 +107,8 @@ const pk_op pk_op_depthwise_conv = {
     .flops = flops,
     .cases = (const char *const[]){"x:1x1x1x1 w:1x1x1", "x:2x7x5x17 w:13x11x17 b:17", "x:1x1x1x3 w:7x7x3 b:3",
                                    "x:2x9x6x5 w:3x3x5 b:5 | stride=2", "x:1x8x7x4 w:4x2x4 | stride=2,3 padding=1,0",
-                                   "x:2x6x6x1 w:5x5x1 | dilation=2", "x:1x7x9x3 w:3x2x3 b:3 | dilation=3,2 padding=3,1 stride=2",
-                                   "x:1x9x12x6 w:11x3x6", "x:1x9x12x6 w:3x11x6", "x:1x5x6x2 w:2x2x2 | padding=0",
+                                   "x:2x6x6x1 w:5x5x1 | dilation=2",
+                                   "x:1x7x9x3 w:3x2x3 b:3 | dilation=3,2 padding=3,1 stride=2", "x:1x9x12x6 w:11x3x6",
+                                   "x:1x9x12x6 w:3x11x6", "x:1x5x6x2 w:2x2x2 | padding=0",
                                    "x:1x4x4x2 w:2x2x2 | padding=3", "x:3x14x14x33 w:5x5x33 b:33", NULL},
 };

@@ -79,7 +79,8 @@ static void reference(const pk_call *c, const double *const *in, double *const *
         for (int32_t a = 0; a < grid.v[i]; a++)
             for (int32_t j = 0; j < grid.n; j++)
                 for (int32_t b = 0; b < grid.v[j]; b++)
-                    for (int64_t ch = 0; ch < channels; ch++) out[0][at++] = in[0][((int64_t)i * grid.n + j) * channels + ch];
+                    for (int64_t ch = 0; ch < channels; ch++)
+                        out[0][at++] = in[0][((int64_t)i * grid.n + j) * channels + ch];
 }
 
 static double flops(const pk_call *c) {

@@ -49,8 +49,8 @@ static pk_status infer(pk_call *c) {
 
 static pk_axis axis_of(const pk_ints *grid, int64_t extent) {
     int32_t n = (int32_t)pk_min(extent, INT32_MAX / 2); /* beyond what a window can be: pk_window_new says so */
-    return (pk_axis){.size = grid->v, .count = grid->n, .at = (int32_t)-(pk_grid_total(grid) / 2), .dilation = 1, .in = n, .out = n,
-                     .stride = 1, .stuff = 1};
+    return (pk_axis){.size = grid->v, .count = grid->n, .at = (int32_t)(-pk_grid_total(grid) / 2), .dilation = 1,
+                     .in = n, .out = n, .stride = 1, .stuff = 1};
 }
 
 static pk_position_mode mode_of(const pk_call *c) {
@@ -94,7 +94,7 @@ done:
     return status;
 }
 
-/* What reaches the outputs beside x: the gradients of bias and map, and of weights and position through the position. */
+/* What reaches the outputs beside x: gradients of bias and map, and through the position those of w and position. */
 static pk_status backward_beside(pk_call *c, const pk_ints *grid) {
     const pk_tensor *dy = c->dout[0];
     const pk_position_mode mode = mode_of(c);
@@ -149,7 +149,8 @@ static int64_t band_of(const pk_ints *grid, int64_t tap) {
 }
 
 /* One output: the expanded kernel over x plus position. */
-static double literal(const pk_call *c, const pk_ints *grid, const double *const *in, int64_t n, int64_t y, int64_t x, int64_t ch) {
+static double literal(const pk_call *c, const pk_ints *grid, const double *const *in, int64_t n, int64_t y, int64_t x,
+                      int64_t ch) {
     const int64_t *s = c->in[X]->shape, k = pk_grid_total(grid), channels = s[3];
     const pk_position_mode mode = mode_of(c);
     double sum = 0;
@@ -186,9 +187,9 @@ static double flops(const pk_call *c) {
 
 const pk_op pk_op_peripheral_conv = {
     .name = "peripheral_conv",
-    .doc = "y = sum over taps (a,b) of w[region of (a,b)] * (x at that tap + position[a][b]) + bias + bias_map, by channel;\n"
-           "zeros outside the image. w holds one weight a region of the sharing grid (kernel, radius, base, rule; or grid).\n"
-           "PeLK, sections 4.1 and 4.2.",
+    .doc = "y = sum over taps (a,b) of w[region of (a,b)] * (x at that tap + position[a][b]) + bias + bias_map, each\n"
+           "channel for itself; zeros outside the image. w has one weight a region of the sharing grid, which kernel,\n"
+           "radius, base and rule describe, or grid itself. PeLK, sections 4.1 and 4.2.",
     .params_size = sizeof(peripheral_params),
     .fields = fields,
     .nfields = sizeof fields / sizeof *fields,
@@ -203,13 +204,15 @@ const pk_op pk_op_peripheral_conv = {
     .backward = backward,
     .reference = reference,
     .flops = flops,
-    .cases = (const char *const[]){"x:1x1x1x1 w:1x1x1 | kernel=1 radius=0", "x:1x1x1x17 w:13x13x17 position:51x51 | kernel=51",
+    .cases = (const char *const[]){"x:1x1x1x1 w:1x1x1 | kernel=1 radius=0",
+                                   "x:1x1x1x17 w:13x13x17 position:51x51 | kernel=51",
                                    "x:2x5x7x17 w:13x13x17 position:51x51 bias:17 | kernel=51",
                                    "x:1x7x4x3 w:7x7x3 position:9x9x3 bias:3 bias_map:7x4x3 | kernel=9",
                                    "x:2x6x5x4 w:7x7x4 position:9x9 bias:4 | kernel=9 position_mode=all",
                                    "x:1x4x6x2 w:7x7x2 position:9x9x2 | kernel=9 position_mode=all",
                                    "x:1x4x4x2 w:7x7x2 position:9x9 | kernel=9 position_mode=off",
-                                   "x:1x8x3x5 w:3x3x5 position:7x7 | grid=2,1,4", "x:2x9x9x1 w:5x5x1 bias_map:9x9x1 | kernel=15 radius=0 base=3",
-                                   "x:1x12x13x3 w:9x9x3 | kernel=13 radius=3 rule=merge", "x:1x20x18x16 w:11x11x16 position:31x31 | kernel=31",
-                                   NULL},
+                                   "x:1x8x3x5 w:3x3x5 position:7x7 | grid=2,1,4",
+                                   "x:2x9x9x1 w:5x5x1 bias_map:9x9x1 | kernel=15 radius=0 base=3",
+                                   "x:1x12x13x3 w:9x9x3 | kernel=13 radius=3 rule=merge",
+                                   "x:1x20x18x16 w:11x11x16 position:31x31 | kernel=31", NULL},
 };

@@ -92,7 +92,8 @@ pk_status pk_position_map_grad(const pk_position_job *what, const float *dmap, f
 /* ---- mode "all" ---- */
 
 /* sum over the taps of region (i, j), channel c, of position */
-static double region_sum(const pk_position_job *j, int64_t k, int64_t top, int64_t height, int64_t left, int64_t width, int64_t c) {
+static double region_sum(const pk_position_job *j, int64_t k, int64_t top, int64_t height, int64_t left, int64_t width,
+                         int64_t c) {
     double sum = 0;
     int64_t step = j->shared ? 1 : j->channels;
     for (int64_t a = top; a < top + height; a++)
@@ -107,7 +108,8 @@ void pk_position_constant(const pk_position_job *j, float *constant) {
         double sum = 0;
         for (int32_t r = 0, top = 0; r < g->n; top += g->v[r++])
             for (int32_t s = 0, left = 0; s < g->n; left += g->v[s++])
-                sum += j->weight[((int64_t)r * g->n + s) * j->channels + c] * region_sum(j, k, top, g->v[r], left, g->v[s], c);
+                sum += j->weight[((int64_t)r * g->n + s) * j->channels + c] *
+                       region_sum(j, k, top, g->v[r], left, g->v[s], c);
         constant[c] += (float)sum;
     }
 }

@@ -75,7 +75,8 @@ pk_status pk_window_run(const pk_axis *rows, const pk_axis *cols, const pk_tenso
     return status;
 }
 
-pk_status pk_window_run_back(const pk_axis *rows, const pk_axis *cols, const pk_tensor *dy, const float *w, const pk_tensor *dx) {
+pk_status pk_window_run_back(const pk_axis *rows, const pk_axis *cols, const pk_tensor *dy, const float *w,
+                             const pk_tensor *dx) {
     pk_axis back_rows = pk_axis_back(rows), back_cols = pk_axis_back(cols);
     return pk_window_run(&back_rows, &back_cols, dy, w, NULL, NULL, dx);
 }
@@ -105,7 +106,8 @@ static pk_status run_weights(job *j, float *dw) {
     return PK_OK;
 }
 
-pk_status pk_window_run_weights(const pk_axis *rows, const pk_axis *cols, const pk_tensor *x, const pk_tensor *dy, float *dw) {
+pk_status pk_window_run_weights(const pk_axis *rows, const pk_axis *cols, const pk_tensor *x, const pk_tensor *dy,
+                                float *dw) {
     pk_window *p;
     job j = {.weights = (int64_t)rows->count * cols->count * x->shape[3]};
     if (pk_numel(dy) == 0 || pk_numel(x) == 0) {

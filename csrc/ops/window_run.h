@@ -11,9 +11,11 @@
 pk_status pk_window_run(const pk_axis *rows, const pk_axis *cols, const pk_tensor *x, const float *w, const float *bias,
                         const float *map, const pk_tensor *y);
 /* dx {N,H,W,C} (contiguous) for the gradient dy of y; rows and cols are the forward's. */
-pk_status pk_window_run_back(const pk_axis *rows, const pk_axis *cols, const pk_tensor *dy, const float *w, const pk_tensor *dx);
+pk_status pk_window_run_back(const pk_axis *rows, const pk_axis *cols, const pk_tensor *dy, const float *w,
+                             const pk_tensor *dx);
 /* dw {rows,cols,C} = gradient of the weights. */
-pk_status pk_window_run_weights(const pk_axis *rows, const pk_axis *cols, const pk_tensor *x, const pk_tensor *dy, float *dw);
+pk_status pk_window_run_weights(const pk_axis *rows, const pk_axis *cols, const pk_tensor *x, const pk_tensor *dy,
+                                float *dw);
 /* Multiply-adds of one channel of one image; 0 when there is no memory to find out. */
 double pk_window_products(const pk_axis *rows, const pk_axis *cols);
 

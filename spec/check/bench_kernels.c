@@ -61,10 +61,12 @@ static double time_window(check_options *o, pk_isa_level level, pk_axis axis, bo
 }
 
 static void report(check_options *o, pk_isa_level level, double peak, const char *what, pk_axis axis) {
-    double flops, f = time_window(o, level, axis, false, &flops), b = time_window(o, level, pk_axis_back(&axis), false, &flops);
+    double flops, f = time_window(o, level, axis, false, &flops),
+                  b = time_window(o, level, pk_axis_back(&axis), false, &flops);
     double g = time_window(o, level, axis, true, &flops);
     if (f < 0 || b < 0 || g < 0) return;
-    printf("%-8s %-14s map %3d  forward %7.3f ms (%5.1f GFLOP/s, %2.0f%%)  input grad %7.3f  weight grad %7.3f (%2.0f%%)\n",
+    printf("%-8s %-14s map %3d  forward %7.3f ms (%5.1f GFLOP/s, %2.0f%%)  input grad %7.3f  weight grad %7.3f "
+           "(%2.0f%%)\n",
            pk_isa_name(level), what, axis.in, f * 1e3, flops / f * 1e-9, 100 * flops / f / peak, b * 1e3, g * 1e3,
            100 * flops / g / peak);
 }

@@ -2,7 +2,8 @@
  *
  *     build/check [--seed N] [--only PATTERN] [--bench]
  *
- * A new file spec/check/check_<family>.c defines `int check_<family>(check_options *o)` and adds one line to checks.def. */
+ * A new file spec/check/check_<family>.c defines `int check_<family>(check_options *o)` and adds one line to
+ * checks.def. */
 #ifndef PELK_CHECK_H
 #define PELK_CHECK_H
 

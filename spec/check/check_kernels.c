@@ -117,11 +117,13 @@ static window_case positive(check_options *o, const window_case *c) {
 }
 
 static void describe(const pk_window *p, char *text, size_t size) {
-    size_t at = (size_t)snprintf(text, size, "%dx%d -> %dx%d stride %d,%d stuff %d,%d rows", p->in_h, p->in_w, p->out_h, p->out_w,
-                                 p->stride_y, p->stride_x, p->stuff_y, p->stuff_x);
-    for (int i = 0; i < p->rows && at < size; i++) at += (size_t)snprintf(text + at, size - at, " %d:%d", p->row[i].at, p->row[i].size);
+    size_t at = (size_t)snprintf(text, size, "%dx%d -> %dx%d stride %d,%d stuff %d,%d rows", p->in_h, p->in_w, p->out_h,
+                                 p->out_w, p->stride_y, p->stride_x, p->stuff_y, p->stuff_x);
+    for (int i = 0; i < p->rows && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, " %d:%d", p->row[i].at, p->row[i].size);
     if (at < size) at += (size_t)snprintf(text + at, size - at, " cols");
-    for (int j = 0; j < p->cols && at < size; j++) at += (size_t)snprintf(text + at, size - at, " %d:%d", p->col[j].at, p->col[j].size);
+    for (int j = 0; j < p->cols && at < size; j++)
+        at += (size_t)snprintf(text + at, size - at, " %d:%d", p->col[j].at, p->col[j].size);
 }
 
 static void compare_forward(check_options *o, window_case *c, pk_isa_level level, bool whole) {
@@ -138,8 +140,8 @@ static void compare_forward(check_options *o, window_case *c, pk_isa_level level
     double worst = excess(got, want, m.y, c->ny, c->p->rows * c->p->cols + 64, whole);
     char text[600];
     describe(c->p, text, sizeof text);
-    check_that(o, worst <= 1, "window_forward %s%s lanes %d: %.3g times the bound (%s)", pk_isa_name(level), c->kind, c->lanes, worst,
-               text);
+    check_that(o, worst <= 1, "window_forward %s%s lanes %d: %.3g times the bound (%s)", pk_isa_name(level), c->kind,
+               c->lanes, worst, text);
 }
 
 static void compare_wgrad(check_options *o, window_case *c, pk_isa_level level, bool whole) {
@@ -156,7 +158,8 @@ static void compare_wgrad(check_options *o, window_case *c, pk_isa_level level, 
     double worst = excess(got, want, m.w, c->nw, c->p->out_h * c->p->out_w + 64, whole);
     char text[600];
     describe(c->p, text, sizeof text);
-    check_that(o, worst <= 1, "window_wgrad %s%s lanes %d: %.3g times the bound (%s)", pk_isa_name(level), c->kind, c->lanes, worst, text);
+    check_that(o, worst <= 1, "window_wgrad %s%s lanes %d: %.3g times the bound (%s)", pk_isa_name(level), c->kind,
+               c->lanes, worst, text);
 }
 
 static int check_window(check_options *o) {
@@ -174,7 +177,8 @@ static int check_window(check_options *o) {
             make_case(o, &c, lanes, whole);
             compare_forward(o, &c, (pk_isa_level)level, whole);
             compare_wgrad(o, &c, (pk_isa_level)level, whole);
-            check_that(o, check_release_all(o), "window %s: wrote outside its buffers", pk_isa_name((pk_isa_level)level));
+            check_that(o, check_release_all(o), "window %s: wrote outside its buffers",
+                       pk_isa_name((pk_isa_level)level));
         }
         pk_free(c.p);
     }
@@ -185,7 +189,8 @@ static int check_window(check_options *o) {
 static int check_outlier(check_options *o) {
     static const int32_t grid[13] = {9, 8, 4, 2, 1, 1, 1, 1, 1, 2, 4, 8, 9};
     enum { SIDE = 80, K = 51, AT = 3 };
-    pk_axis axis = {.size = grid, .count = 13, .at = -K / 2, .dilation = 1, .in = SIDE, .out = SIDE, .stride = 1, .stuff = 1};
+    pk_axis axis = {
+        .size = grid, .count = 13, .at = -K / 2, .dilation = 1, .in = SIDE, .out = SIDE, .stride = 1, .stuff = 1};
     window_case c = {.kind = ""};
     if (pk_window_new(&axis, &axis, &c.p) != PK_OK) return 1;
     for (int level = PK_ISA_GENERIC; level < PK_ISA_COUNT; level++) {
@@ -206,8 +211,8 @@ static int check_outlier(check_options *o) {
                 int64_t i = (int64_t)(y * SIDE + x) * c.ldy;
                 if (!sees) worst = fmax(worst, fabs((double)got[i] - want[i]));
             }
-        check_that(o, worst < 5e-5, "window_forward %s: outlier outside the window leaves an error of %.3g", pk_isa_name((pk_isa_level)level),
-                   worst);
+        check_that(o, worst < 5e-5, "window_forward %s: outlier outside the window leaves an error of %.3g",
+                   pk_isa_name((pk_isa_level)level), worst);
         check_release_all(o);
     }
     pk_free(c.p);
@@ -255,8 +260,10 @@ static int check_position(check_options *o) {
             for (int64_t i = 0; i < nw; i++) worst = fmax(worst, fabs((double)out[1][1][i] - out[0][1][i]));
             for (int64_t i = 0; i < np; i++) worst = fmax(worst, fabs((double)out[1][2][i] - out[0][2][i]));
             check_that(o, worst <= (whole ? 0 : 1e-4), "position %s: k %d on %dx%d, %d lanes, %s: error %.3g",
-                       pk_isa_name((pk_isa_level)level), p.kernel, p.h, p.w, lanes, p.shared ? "shared" : "per channel", worst);
-            check_that(o, check_release_all(o), "position %s: wrote outside its buffers", pk_isa_name((pk_isa_level)level));
+                       pk_isa_name((pk_isa_level)level), p.kernel, p.h, p.w, lanes, p.shared ? "shared" : "per channel",
+                       worst);
+            check_that(o, check_release_all(o), "position %s: wrote outside its buffers",
+                       pk_isa_name((pk_isa_level)level));
         }
     return 0;
 }
