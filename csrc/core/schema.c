@@ -46,12 +46,14 @@ void pk_schema_defaults(const pk_field *fields, int count, void *params, size_t 
         switch (f->type) {
         case PK_BOOL: *(bool *)p = f->def != 0; break;
         case PK_INT:
+        case PK_INDEX:
         case PK_DIM: *(int64_t *)p = (int64_t)f->def; break;
         case PK_FLOAT: *(double *)p = f->def; break;
         case PK_ENUM: *(int *)p = (int)f->def; break;
         case PK_PAIR:
         case PK_PADDING: ((int64_t *)p)[0] = ((int64_t *)p)[1] = (int64_t)f->def; break;
         case PK_INTS:
+        case PK_DIMS:
         case PK_ENUMS:
             if (!isnan(f->def)) *(pk_ints *)p = (pk_ints){1, {(int32_t)f->def}};
             break;
@@ -81,7 +83,8 @@ static pk_status check_ints(const char *owner, const pk_field *f, const pk_ints 
 
 static pk_status check_field(const char *owner, const pk_field *f, const void *p) {
     switch (f->type) {
-    case PK_INT: return check_number(owner, f, (double)*(const int64_t *)p);
+    case PK_INT:
+    case PK_INDEX: return check_number(owner, f, (double)*(const int64_t *)p);
     case PK_FLOAT: return check_number(owner, f, *(const double *)p);
     case PK_PADDING:
         if (((const int64_t *)p)[0] == PK_SAME && ((const int64_t *)p)[1] == PK_SAME) return PK_OK;
@@ -89,7 +92,8 @@ static pk_status check_field(const char *owner, const pk_field *f, const void *p
     case PK_PAIR:
         PK_TRY(check_number(owner, f, (double)((const int64_t *)p)[0]));
         return check_number(owner, f, (double)((const int64_t *)p)[1]);
-    case PK_INTS: return check_ints(owner, f, p);
+    case PK_INTS:
+    case PK_DIMS: return check_ints(owner, f, p);
     case PK_FLOATS:
         for (int i = 0; i < ((const pk_floats *)p)->n; i++)
             PK_TRY(check_number(owner, f, ((const pk_floats *)p)->v[i]));
@@ -120,6 +124,7 @@ bool pk_schema_set(const pk_field *fields, int count, void *params, const char *
     switch (f ? f->type : PK_TEXT) {
     case PK_BOOL: *(bool *)p = value != 0; return true;
     case PK_INT:
+    case PK_INDEX:
     case PK_DIM: *(int64_t *)p = (int64_t)value; return true;
     case PK_FLOAT: *(double *)p = value; return true;
     case PK_ENUM: *(int *)p = (int)value; return true;
@@ -208,6 +213,7 @@ static bool parse_value(const pk_field *f, void *p, const char *text) {
     if (!parse_list(text, x, PK_MAX_LIST, &n)) return false;
     switch (f->type) {
     case PK_INT:
+    case PK_INDEX:
     case PK_DIM: *(int64_t *)p = (int64_t)x[0]; return n == 1;
     case PK_FLOAT: *(double *)p = x[0]; return n == 1;
     case PK_SEED: *(uint64_t *)p = (uint64_t)x[0]; return n == 1;
@@ -217,6 +223,7 @@ static bool parse_value(const pk_field *f, void *p, const char *text) {
         ((int64_t *)p)[1] = (int64_t)x[n - 1];
         return n <= 2;
     case PK_INTS:
+    case PK_DIMS:
         ((pk_ints *)p)->n = n;
         for (int i = 0; i < n; i++) ((pk_ints *)p)->v[i] = (int32_t)x[i];
         return true;

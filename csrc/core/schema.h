@@ -21,7 +21,9 @@ typedef enum pk_field_type {
     PK_PAIR,    /* int64_t[2]: n means {n, n}; {h, w} */
     PK_PADDING, /* int64_t[2]: "same" means {PK_SAME, PK_SAME}; else as PK_PAIR */
     PK_DIM,     /* int64_t: from 0 in C; from 1 in Lua; -1 the last one in both */
+    PK_INDEX,   /* int64_t: a place in a dimension: from 0 in C, from 1 in Lua */
     PK_INTS,    /* pk_ints: a list; a single number is a list of one */
+    PK_DIMS,    /* pk_ints: a list of dimensions, as PK_DIM */
     PK_FLOATS,  /* pk_floats: likewise */
     PK_ENUMS,   /* pk_ints: places in choices */
     PK_GRIDS,   /* pk_grids: one list, or a list of lists (one a stage) */

@@ -206,6 +206,10 @@ float *pk_f32(const pk_tensor *t) { return t->storage ? (float *)t->storage->dat
 int32_t *pk_i32(const pk_tensor *t) { return t->storage ? (int32_t *)t->storage->data + t->offset : NULL; }
 uint8_t *pk_u8(const pk_tensor *t) { return t->storage ? (uint8_t *)t->storage->data + t->offset : NULL; }
 
+void *pk_bytes(const pk_tensor *t) {
+    return t->storage ? (char *)t->storage->data + t->offset * pk_dtype_size(t->dtype) : NULL;
+}
+
 bool pk_same_shape(const pk_tensor *a, const pk_tensor *b) {
     if (a->ndim != b->ndim) return false;
     for (int d = 0; d < a->ndim; d++)

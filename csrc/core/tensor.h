@@ -41,6 +41,7 @@ bool pk_dtype_parse(const char *name, pk_dtype *out);
 float *pk_f32(const pk_tensor *t);
 int32_t *pk_i32(const pk_tensor *t);
 uint8_t *pk_u8(const pk_tensor *t);
+void *pk_bytes(const pk_tensor *t); /* of any dtype */
 
 /* "{2,3,4}": in one of eight buffers of the thread, for messages. */
 const char *pk_shape_text(const pk_tensor *t);

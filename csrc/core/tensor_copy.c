@@ -68,12 +68,10 @@ static void walk_rows(void *context, int64_t index, int worker) {
     }
 }
 
-static char *first_byte(const pk_tensor *t) { return (char *)t->storage->data + t->offset * pk_dtype_size(t->dtype); }
-
 /* serial: rows may write the same elements (sums into an expanded window), so they run in order. */
 static void walk_run(pk_tensor *dst, const pk_tensor *src, row_function *row, double value, bool serial) {
     if (pk_numel(dst) == 0) return;
-    walk_job j = {.dst = first_byte(dst), .src = src ? first_byte(src) : NULL, .dst_size = pk_dtype_size(dst->dtype),
+    walk_job j = {.dst = pk_bytes(dst), .src = src ? pk_bytes(src) : NULL, .dst_size = pk_dtype_size(dst->dtype),
                   .src_size = src ? pk_dtype_size(src->dtype) : 0, .row = row, .value = value, .rows = 1};
     walk_make(&j.w, dst, src);
     if (j.w.ndim == 1 && j.w.shape[0] > 1 << 16) { /* one long row: cut it for the threads */

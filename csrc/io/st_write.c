@@ -111,7 +111,7 @@ static pk_status sum(void *context, const pk_named *item) {
     pk_tensor *t = NULL;
     PK_TRY(pk_tensor_contiguous(item->tensor, &t));
     w->crc = pk_st_entry_crc(w->crc, item->name, file_type(t->dtype), t->ndim, t->shape);
-    w->crc = pk_st_data_crc(w->crc, pk_u8(t), pk_numel(t) * pk_dtype_size(t->dtype));
+    w->crc = pk_st_data_crc(w->crc, pk_bytes(t), pk_numel(t) * pk_dtype_size(t->dtype));
     pk_tensor_release(t);
     return PK_OK;
 }
@@ -120,7 +120,7 @@ static pk_status put_data(void *context, const pk_named *item) {
     writing *w = context;
     pk_tensor *t = NULL;
     PK_TRY(pk_tensor_contiguous(item->tensor, &t));
-    pk_status status = pk_writer_write(&w->out, pk_u8(t), pk_numel(t) * pk_dtype_size(t->dtype));
+    pk_status status = pk_writer_write(&w->out, pk_bytes(t), pk_numel(t) * pk_dtype_size(t->dtype));
     pk_tensor_release(t);
     return status;
 }

@@ -11,11 +11,9 @@ static void *place(void *params, const pk_field *f) { return (char *)params + f-
 static const void *const_place(const void *params, const pk_field *f) { return (const char *)params + f->offset; }
 
 /* Places (dimensions, indices) count from 0 in parameter structs and from 1 in Lua; negatives, from the end, are the
- * same in both. Fields of type PK_DIM are places, and by their name these are. */
+ * same in both. */
 static bool is_place(const pk_field *f) {
-    if (f->type == PK_INTS) return strcmp(f->name, "dim") == 0 || strcmp(f->name, "dims") == 0;
-    if (f->type == PK_INT) return strcmp(f->name, "start") == 0 || strcmp(f->name, "index") == 0;
-    return f->type == PK_DIM;
+    return f->type == PK_DIM || f->type == PK_DIMS || f->type == PK_INDEX;
 }
 
 /* "conv2d: stride wants an integer or {h, w}, got 'x'". */
@@ -31,7 +29,7 @@ static int64_t read_int(lua_State *L, int index, const char *owner, const pk_fie
 }
 
 static int64_t read_place(lua_State *L, int index, const char *owner, const pk_field *f) {
-    const char *what = f->type == PK_INT ? "a place, counted from 1" : "a dimension: 1 is the first, -1 the last";
+    const char *what = f->type == PK_INDEX ? "a place, counted from 1" : "a dimension: 1 is the first, -1 the last";
     int64_t i = read_int(L, index, owner, f, what);
     if (i == 0 || (f->type == PK_DIM && (i > PK_MAX_DIMS || i < -PK_MAX_DIMS))) wants(L, index, owner, f, what);
     return i > 0 ? i - 1 : i;
@@ -147,16 +145,16 @@ void l_read_field(lua_State *L, int index, const char *owner, const pk_field *f,
         if (lua_type(L, index) != LUA_TBOOLEAN) wants(L, index, owner, f, "true or false");
         *(bool *)p = lua_toboolean(L, index);
         break;
-    case PK_INT:
-        *(int64_t *)p = is_place(f) ? read_place(L, index, owner, f) : read_int(L, index, owner, f, "an integer");
-        break;
+    case PK_INT: *(int64_t *)p = read_int(L, index, owner, f, "an integer"); break;
     case PK_SEED: *(uint64_t *)p = (uint64_t)read_int(L, index, owner, f, "an integer"); break;
     case PK_FLOAT: *(double *)p = read_number(L, index, owner, f, "a number"); break;
     case PK_ENUM: *(int *)p = read_choice(L, index, owner, f); break;
     case PK_PAIR:
     case PK_PADDING: read_pair(L, index, owner, f, p); break;
-    case PK_DIM: *(int64_t *)p = read_place(L, index, owner, f); break;
+    case PK_DIM:
+    case PK_INDEX: *(int64_t *)p = read_place(L, index, owner, f); break;
     case PK_INTS:
+    case PK_DIMS:
     case PK_ENUMS: read_ints(L, index, owner, f, p); break;
     case PK_FLOATS: read_floats(L, index, owner, f, p); break;
     case PK_GRIDS: read_grids(L, index, owner, f, p); break;
@@ -276,17 +274,16 @@ static void push_field(lua_State *L, const pk_field *f, const void *params) {
     const void *p = const_place(params, f);
     switch (f->type) {
     case PK_BOOL: lua_pushboolean(L, *(const bool *)p); break;
-    case PK_INT:
+    case PK_INT: lua_pushinteger(L, *(const int64_t *)p); break;
     case PK_DIM:
-        if (is_place(f)) push_place(L, *(const int64_t *)p);
-        else lua_pushinteger(L, *(const int64_t *)p);
-        break;
+    case PK_INDEX: push_place(L, *(const int64_t *)p); break;
     case PK_SEED: lua_pushinteger(L, (lua_Integer) * (const uint64_t *)p); break;
     case PK_FLOAT: lua_pushnumber(L, *(const double *)p); break;
     case PK_ENUM: push_choice(L, f, *(const int *)p); break;
     case PK_PAIR:
     case PK_PADDING: push_pair(L, f, p); break;
     case PK_INTS:
+    case PK_DIMS:
     case PK_ENUMS: push_ints(L, f, p); break;
     case PK_FLOATS: push_floats(L, p); break;
     case PK_GRIDS: push_grids(L, f, p); break;
@@ -306,7 +303,7 @@ static const char *const type_names[] = {
     [PK_BOOL] = "boolean", [PK_INT] = "integer",     [PK_FLOAT] = "number",   [PK_ENUM] = "choice",
     [PK_PAIR] = "pair",    [PK_PADDING] = "padding", [PK_DIM] = "dimension",  [PK_INTS] = "integers",
     [PK_FLOATS] = "numbers", [PK_ENUMS] = "choices", [PK_GRIDS] = "grids",    [PK_SEED] = "seed",
-    [PK_TEXT] = "text",
+    [PK_TEXT] = "text",      [PK_DIMS] = "dimensions", [PK_INDEX] = "place",
 };
 
 static void push_limits(lua_State *L, const pk_field *f) {

@@ -27,7 +27,7 @@ static void set_number(lua_State *L, view_args *a, const char *field, int64_t va
 /* Give the list `field` of the op n values. */
 static void set_list(lua_State *L, view_args *a, const char *field, const int64_t *value, int n) {
     const pk_field *f = pk_schema_find(a->op->fields, a->op->nfields, field);
-    if (f == NULL || f->type != PK_INTS) luaL_error(L, "%s has no list '%s'", a->op->name, field);
+    if (f == NULL || (f->type != PK_INTS && f->type != PK_DIMS)) luaL_error(L, "%s has no list '%s'", a->op->name, field);
     pk_ints *list = (pk_ints *)(void *)(a->params + f->offset);
     list->n = n;
     for (int i = 0; i < n; i++) {

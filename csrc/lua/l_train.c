@@ -43,17 +43,17 @@ static int terminal(lua_State *L) {
     return 1;
 }
 
-/*** signals_begin(), signals_end(): SIGINT and SIGTERM are only noted in between. signal_seen() -> its name, or nil. */
-static int signals_begin(lua_State *L) {
+/*** with_signals(f, ...) -> what f(...) gives; while it runs SIGINT and SIGTERM are only noted, for signal_seen(). */
+static int with_signals(lua_State *L) {
+    l_check_callable(L, 1);
     l_check(L, pk_signals_begin());
-    return 0;
+    int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+    pk_signals_end();
+    if (status != LUA_OK) return lua_error(L);
+    return lua_gettop(L);
 }
 
-static int signals_end(lua_State *L) {
-    (void)L;
-    pk_signals_end();
-    return 0;
-}
+/*** signal_seen() -> the name of the signal that came, or nil. */
 
 static int signal_seen(lua_State *L) {
     lua_pushstring(L, pk_signal_seen()); /* null pushes nil */
@@ -86,7 +86,7 @@ static int make_dir(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"topk_hits", topk_hits}, {"random_state", random_state},
                                      {"set_random_state", set_random_state}, {"terminal", terminal},
-                                     {"make_dir", make_dir}, {"signals_begin", signals_begin},
-                                     {"signals_end", signals_end}, {"signal_seen", signal_seen}, {NULL, NULL}};
+                                     {"make_dir", make_dir}, {"with_signals", with_signals},
+                                     {"signal_seen", signal_seen}, {NULL, NULL}};
 
 void l_open_train(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -13,9 +13,20 @@
 
 /* ---- classes and boxes ---- */
 
+/* Make the table on the stack's top known under its name, so that messages say 'pelk.Tensor.sum' when only the function
+ * value was called. */
+static void name_functions(lua_State *L, const char *tname) {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, tname);
+    lua_pop(L, 1);
+}
+
 void l_class(lua_State *L, const char *tname, const luaL_Reg *methods, const luaL_Reg *meta) {
     if (!luaL_newmetatable(L, tname)) { /* made before: another opening of the library */
-        lua_pop(L, 1);
+        lua_getfield(L, -1, METHODS);
+        name_functions(L, tname);
+        lua_pop(L, 2);
         return;
     }
     lua_newtable(L);
@@ -26,11 +37,7 @@ void l_class(lua_State *L, const char *tname, const luaL_Reg *methods, const lua
     lua_setfield(L, -3, "__index");
     lua_pushstring(L, tname);
     lua_setfield(L, -3, "__metatable");
-    /* Known under its name, so that messages say 'pelk.Tensor.sum' when only the function value was called. */
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_pushvalue(L, -2);
-    lua_setfield(L, -2, tname);
-    lua_pop(L, 1);
+    name_functions(L, tname);
     for (; meta->name != NULL; meta++) {
         bool lookup = strcmp(meta->name, "__index") == 0; /* it finds the methods in its upvalue */
         if (lookup) lua_pushvalue(L, -1);

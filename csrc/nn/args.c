@@ -27,12 +27,14 @@ static size_t field_size(const pk_field *f) {
     switch (f->type) {
     case PK_BOOL: return sizeof(bool);
     case PK_INT:
+    case PK_INDEX:
     case PK_DIM: return sizeof(int64_t);
     case PK_FLOAT: return sizeof(double);
     case PK_ENUM: return sizeof(int);
     case PK_PAIR:
     case PK_PADDING: return 2 * sizeof(int64_t);
     case PK_INTS:
+    case PK_DIMS:
     case PK_ENUMS: return sizeof(pk_ints);
     case PK_FLOATS: return sizeof(pk_floats);
     case PK_GRIDS: return sizeof(pk_grids);

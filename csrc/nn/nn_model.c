@@ -22,9 +22,9 @@ typedef struct options {
 } options;
 
 /* Element i of a list that is one a stage, or one for all. */
-static int64_t int_at(const pk_ints *list, int i) { return list->v[list->n == 1 ? 0 : i]; }
+static int64_t int_at(const pk_ints *list, int i) { return list->v[i < list->n ? i : 0]; }
 static double float_at(const pk_floats *list, int i) { /* 0.375f and the like are what was written, not its float */
-    double x = list->v[list->n == 1 ? 0 : i];
+    double x = list->v[i < list->n ? i : 0];
     return (double)(int64_t)(x * 1e6 + 0.5) * 1e-6;
 }
 
@@ -39,14 +39,17 @@ static pk_status check(const options *o) {
     PK_RETURN_IF(stages < 1 || stages > PK_MAX_STAGES, PK_EINVAL, "Model: depths lists %d stages, wants 1 to %d", stages,
                  PK_MAX_STAGES);
     PK_RETURN_IF(o->dims.n != stages, PK_EINVAL, "Model: dims has %d values, but depths says %d stages", o->dims.n, stages);
-    PK_TRY(check_length("kernels", o->kernels.n, stages));
-    PK_TRY(check_length("radius", o->radius.n, stages));
-    PK_TRY(check_length("base", o->base.n, stages));
+    if (o->grid.n) {
+        PK_TRY(check_length("grid", o->grid.n, stages));
+    } else {
+        PK_TRY(check_length("kernels", o->kernels.n, stages));
+        PK_TRY(check_length("radius", o->radius.n, stages));
+        PK_TRY(check_length("base", o->base.n, stages));
+    }
     PK_TRY(check_length("mixer", o->mixer.n, stages));
     PK_TRY(check_length("small_kernel", o->small_kernel.n, stages));
     PK_TRY(check_length("partial", o->partial.n, stages));
-    PK_TRY(check_length("mlp_ratio", o->mlp_ratio.n, stages));
-    return o->grid.n ? check_length("grid", o->grid.n, stages) : PK_OK;
+    return check_length("mlp_ratio", o->mlp_ratio.n, stages);
 }
 
 /* Width-scaled dims, the fraction cut off as SLaK does: int(1.3 * 96) = 124. */

@@ -9,7 +9,8 @@ typedef struct depthwise_params {
 } depthwise_params;
 
 static const pk_field fields[] = {
-    {"stride", PK_PAIR, offsetof(depthwise_params, stride), .def = 1, .min = 1, .max = 65536, .doc = "step of the window"},
+    {"stride", PK_PAIR, offsetof(depthwise_params, stride), .def = 1, .min = 1, .max = 65536,
+     .doc = "step of the window"},
     {"padding", PK_PADDING, offsetof(depthwise_params, padding), .def = PK_SAME, .min = -1, .max = 65536,
      .doc = "zeros around x; \"same\" keeps its size at stride 1"},
     {"dilation", PK_PAIR, offsetof(depthwise_params, dilation), .def = 1, .min = 1, .max = 65536,

@@ -7,7 +7,7 @@
 #include "ops/reduce.h"
 
 #define FIELD_DIM \
-    {"dim", PK_INTS, offsetof(pk_reduce_params, dim), .def = NAN, .min = -PK_MAX_DIMS, .max = PK_MAX_DIMS - 1, \
+    {"dim", PK_DIMS, offsetof(pk_reduce_params, dim), .def = NAN, .min = -PK_MAX_DIMS, .max = PK_MAX_DIMS - 1, \
      .doc = "dimensions that go; none: all"}
 #define FIELD_KEEP {"keepdim", PK_BOOL, offsetof(pk_reduce_params, keepdim), .def = 0, .doc = "leave them as 1"}
 

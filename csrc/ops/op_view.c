@@ -105,7 +105,7 @@ typedef struct permute_params {
 } permute_params;
 
 static const pk_field permute_fields[] = {
-    {"dims", PK_INTS, offsetof(permute_params, dims), .def = NAN, .min = -1, .max = PK_MAX_DIMS - 1,
+    {"dims", PK_DIMS, offsetof(permute_params, dims), .def = NAN, .min = -1, .max = PK_MAX_DIMS - 1,
      .doc = "which old dimension stands in each place"},
 };
 
@@ -176,8 +176,8 @@ typedef struct narrow_params {
 
 static const pk_field narrow_fields[] = {
     {"dim", PK_DIM, offsetof(narrow_params, dim), .def = -1, .doc = "dimension to cut"},
-    {"start", PK_INT, offsetof(narrow_params, start), .def = 0, .min = 0, .max = INT_MAX_SIZE,
-     .doc = "first place kept, from 0"},
+    {"start", PK_INDEX, offsetof(narrow_params, start), .def = 0, .min = 0, .max = INT_MAX_SIZE,
+     .doc = "first place kept"},
     {"length", PK_INT, offsetof(narrow_params, length), .def = 1, .min = 0, .max = INT_MAX_SIZE, .doc = "places kept"},
 };
 
@@ -208,8 +208,8 @@ typedef struct select_params {
 
 static const pk_field select_fields[] = {
     {"dim", PK_DIM, offsetof(select_params, dim), .def = 0, .doc = "dimension that goes"},
-    {"index", PK_INT, offsetof(select_params, index), .def = 0, .min = 0, .max = INT_MAX_SIZE,
-     .doc = "place kept, from 0"},
+    {"index", PK_INDEX, offsetof(select_params, index), .def = 0, .min = 0, .max = INT_MAX_SIZE,
+     .doc = "place kept"},
 };
 
 static pk_status select_infer(pk_call *c) {

@@ -256,13 +256,13 @@ end
 local function train(given)
   local ok, self = pcall(begin, given)
   if not ok then error(self, 2) end
-  core.signals_begin()
-  local finished, message = xpcall(self.loop, function(m)
-    return type(m) == "string" and not m:find("^train: ") and debug.traceback(m, 2) or m
-  end, self)
+  core.with_signals(function()
+    local finished, message = xpcall(self.loop, function(m)
+      return type(m) == "string" and not m:find("^train: ") and debug.traceback(m, 2) or m
+    end, self)
+    if not finished then error(message, 0) end
+  end)
   local interrupted = self.history.interrupted
-  core.signals_end()
-  if not finished then error(message, 0) end
   if interrupted and self.o.progress then
     io.stderr:write(("stopped by %s at epoch %d, batch %d%s\n"):format(interrupted, self.at.epoch, self.at.batch,
       self.run and ("; saved in " .. self.run.dir .. ", resume = true goes on from there") or ""))

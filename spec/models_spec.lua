@@ -1,0 +1,166 @@
+-- Presets: parameter counts derived from the papers, names, overrides, and what mistakes are told.
+local pelk = require("pelk")
+
+local function count(model)
+  local n = 0
+  for _, p in ipairs(model:named_parameters()) do n = n + p.tensor:numel() end
+  return n
+end
+
+local function fails(pattern, f, ...)
+  local ok, message = pcall(f, ...)
+  assert(not ok, "no error")
+  assert(tostring(message):find(pattern), ("%q does not hold %q"):format(message, pattern))
+end
+
+describe("parameter counts", function()
+  -- with the 5x5 branches, batch norms and one position map a stage, rule "truncate", dense
+  local cases = {
+    { "pelk_tiny", {}, 47927974 },
+    { "pelk_tiny_101", {}, 48129382 },
+    { "pelk_tiny", { width = 1 }, 28681108 },
+    { "pelk_tiny_101", { width = 1 }, 28839364 },
+    { "convnext_tiny", {}, 28589128 },
+  }
+  if os.getenv("PELK_QUICK") == nil then
+    table.insert(cases, { "pelk_small", {}, 84522442 })
+    table.insert(cases, { "pelk_base", {}, 149137818 })
+    table.insert(cases, { "pelk_base_101", {}, 149653386 })
+    table.insert(cases, { "convnext_small", {}, 50223688 })
+    table.insert(cases, { "convnext_base", {}, 88591464 })
+  end
+  for _, case in ipairs(cases) do
+    local about = case[2].width and ", width " .. case[2].width or ""
+    it(("%s%s has %d"):format(case[1], about, case[3]), function()
+      local model <close> = pelk.models.create(case[1], case[2])
+      assert.are.equal(case[3], count(model))
+    end)
+  end
+
+  it("pelk_nano stays under a million", function()
+    assert(count(pelk.models.create("pelk_nano")) < 1000000)
+  end)
+
+  it("of the large kernels are those of the shared grid: 445,782 in pelk_tiny", function()
+    local model <close> = pelk.models.create("pelk_tiny")
+    local large, small, maps = 0, 0, 0
+    for _, p in ipairs(model:named_parameters()) do
+      if p.name:find("large%.conv%.weight$") then large = large + p.tensor:numel() end
+      if p.name:find("small%.conv%.weight$") then small = small + p.tensor:numel() end
+      if p.name:find("position$") then maps = maps + p.tensor:numel() end
+    end
+    assert.are.same({ 445782, 80550, 7380 }, { large, small, maps })
+  end)
+end)
+
+describe("names", function()
+  local model = pelk.models.create("pelk_nano")
+  local state = model:state_dict()
+
+  it("are timm's where timm has the model, PeLK's own elsewhere", function()
+    for _, name in ipairs({ "stem.0.weight", "stem.1.bias", "stages.0.position", "stages.1.downsample.0.weight",
+      "stages.1.downsample.1.weight", "stages.0.blocks.1.conv_dw.large.conv.weight",
+      "stages.0.blocks.1.conv_dw.large.bn.running_var", "stages.0.blocks.1.conv_dw.small.conv.weight",
+      "stages.0.blocks.1.norm.weight", "stages.0.blocks.1.mlp.fc1.weight", "stages.0.blocks.1.gamma", "head.norm.bias",
+      "head.fc.weight" }) do
+      assert(state[name], name .. " is missing")
+    end
+    local convnext <close> = pelk.models.create("convnext_tiny", { depths = { 1, 1 }, dims = { 8, 8 } })
+    assert(convnext:state_dict()["stages.0.blocks.0.conv_dw.weight"])
+  end)
+
+  it("stand for PyTorch's layouts", function()
+    assert.are.same({ 15, 1, 11, 11 }, state["stages.0.blocks.0.conv_dw.large.conv.weight"]:shape())
+    assert.are.same({ 1, 31, 31 }, state["stages.0.position"]:shape())
+    assert.are.same({ 40, 1, 2, 2 }, state["stem.0.weight"]:shape())
+  end)
+
+  it("lead to parts", function()
+    assert.are.equal("PartialConv", model:get("stages.2.blocks.1.conv_dw"):class())
+  end)
+
+  it("one position map serves all blocks of a stage", function()
+    local x = pelk.randn({ 2, 28, 28, 1 })
+    pelk.ops.sum(model(x) * model(x)):backward()
+    assert(model:get("stages.1").position.grad ~= nil)
+    local first = model:get("stages.1.blocks.0.conv_dw.large.conv").position
+    local second = model:get("stages.1.blocks.2.conv_dw.large.conv").position
+    pelk.no_grad(function() first:fill_(0.25) end)
+    assert.are.equal(0.25, second:select(1, 1):select(1, 1):item())
+  end)
+end)
+
+describe("overrides", function()
+  it("compose members of the family", function()
+    local model <close> = pelk.models.create("pelk_tiny", {
+      depths = { 1, 1 }, dims = { 16, 24 }, width = 1, num_classes = 3, in_channels = 2, kernels = { 13, 9 },
+      mixer = { "peripheral", "dense" }, partial = { 0.5, 1 }, radius = { 1, 2 }, position_shape = "channel",
+      small_kernel = { 3, 0 }, mlp_ratio = { 2, 3 }, stem = 2,
+    })
+    local y = model(pelk.randn({ 2, 20, 24, 2 }))
+    assert.are.same({ 2, 3 }, y:shape())
+  end)
+
+  for _, mixer in ipairs({ "peripheral", "dense", "stripe", "inception" }) do
+    it("build the mixer " .. mixer, function()
+      local model <close> = pelk.models.create("pelk_tiny", { depths = { 1 }, dims = { 16 }, kernels = 11, mixer = mixer,
+        partial = mixer == "inception" and 0.125 or 0.375, num_classes = 2 })
+      local y = model(pelk.randn({ 1, 32, 32, 3 }))
+      y:sum():backward()
+      assert.are.same({ 1, 2 }, y:shape())
+    end)
+  end
+
+  it("take explicit grids", function()
+    local model <close> = pelk.models.create("pelk_tiny", { depths = { 1 }, dims = { 16 }, width = 1,
+      grid = { { 3, 1, 1, 1, 3 } }, num_classes = 2 })
+    assert.are.same({ 6, 1, 5, 5 }, model:state_dict()["stages.0.blocks.0.conv_dw.large.conv.weight"]:shape())
+  end)
+
+  it("do not change the presets", function()
+    local spec = pelk.models.spec("pelk_tiny")
+    spec.kernels[1] = 3
+    assert.are.equal(51, pelk.models.spec("pelk_tiny").kernels[1])
+  end)
+end)
+
+describe("mistakes", function()
+  it("name what is near", function()
+    fails("pelk_tiny", pelk.models.create, "pelk_tinny")
+    fails("kernels", pelk.models.create, "pelk_nano", { kernel = 7 })
+  end)
+  it("say which field and why", function()
+    fails("odd", pelk.models.create, "pelk_nano", { kernels = 8 })
+    fails("3 stages", pelk.models.create, "pelk_nano", { kernels = { 7, 7 } })
+    fails("dims", pelk.models.create, "pelk_nano", { dims = { 8, 8 } })
+    fails("partial", pelk.models.create, "pelk_nano", { partial = 2 })
+    fails("mixer", pelk.models.create, "pelk_nano", { mixer = "spectral" })
+    fails("num_classes", pelk.models.create, "pelk_nano", { num_classes = 0 })
+    fails("got number", pelk.models.create, 3)
+    fails("table", pelk.models.create, "pelk_nano", "wide")
+  end)
+  it("say where in the network a shape does not fit", function()
+    local model = pelk.models.create("pelk_nano")
+    fails("{N,H,W,1}, got {2,28,28,3}", model.forward, model, pelk.randn({ 2, 28, 28, 3 }))
+    local net = pelk.nn.Sequential():add(pelk.nn.Sequential():add(pelk.nn.Linear(4, 8))):add(pelk.nn.Linear(4, 8))
+    fails("^[^{]*1: linear", net.forward, net, pelk.randn({ 2, 4 }))
+  end)
+end)
+
+describe("summary", function()
+  it("counts parameters and multiply-adds, and prints as a table", function()
+    local model = pelk.models.create("pelk_nano")
+    local s = model:summary({ image_size = 28, depth = 8 })
+    assert.are.equal(count(model), s.params)
+    assert(s.macs > 1e6 and s.macs < 1e9)
+    local text = tostring(s)
+    assert(text:find("PeripheralConv") and text:find("{1,14,14,40}", 1, true), text)
+    assert.is_true(model.training)
+  end)
+  it("costs a 101x101 kernel little more than a 51x51 one", function()
+    local function macs(k)
+      return pelk.nn.PeripheralConv({ channels = 16, kernel = k }):summary({ image_size = 56 }).macs
+    end
+    assert(macs(101) < 1.6 * macs(51))
+  end)
+end)

@@ -1,0 +1,224 @@
+-- The training loop: learns, logs, resumes to the last bit, stops when asked, and does not hide what went wrong.
+local pelk = require("pelk")
+local core = require("pelk.core")
+local json = require("pelk.json")
+
+local function temporary()
+  local dir = os.tmpname()
+  os.remove(dir)
+  return dir
+end
+
+local function remove(dir) os.execute(("rm -rf '%s'"):format(dir)) end
+
+-- Two classes, told apart by where the bright spot is.
+local function set(n, seed)
+  pelk.manual_seed(seed)
+  local x, labels = pelk.rand({ n, 12, 12, 1 }), {}
+  for i = 1, n do
+    labels[i] = i % 2 + 1
+    x[i]:narrow(1, labels[i] == 1 and 2 or 8, 3):fill_(3)
+  end
+  return pelk.data.tensors(x, pelk.tensor(labels, { n }, { dtype = "int32" }))
+end
+
+local function model()
+  pelk.manual_seed(3)
+  return pelk.models.create("pelk_nano", { depths = { 1, 1 }, dims = { 8, 16 }, kernels = { 13, 7 }, num_classes = 2,
+    drop_path = 0.2 })
+end
+
+local function run(overrides)
+  local o = {
+    model = model(), train = pelk.data.loader(set(48, 1), { batch = 8, shuffle = true, seed = 5 }),
+    val = pelk.data.loader(set(16, 2), { batch = 8 }), epochs = 3, seed = 11, progress = false,
+    optimizer = { name = "adamw", lr = 3e-3 }, schedule = { kind = "cosine", warmup_epochs = 0.5 },
+  }
+  for k, v in pairs(overrides or {}) do o[k] = v end
+  return pelk.train(o), o.model
+end
+
+local function same(a, b)
+  local other = b:state_dict()
+  for name, t in pairs(a:state_dict()) do
+    if not t:equal(other[name]) then return false, name end
+  end
+  return true
+end
+
+local function lines(path)
+  local n = 0
+  for _ in io.lines(path) do n = n + 1 end
+  return n
+end
+
+describe("train", function()
+  it("learns", function()
+    local history = run({ epochs = 8 })
+    assert.are.equal(8, #history)
+    assert(history[8].train_loss < 0.7 * history[1].train_loss, tostring(history))
+    assert(history[8].eval_top1 >= 90, tostring(history))
+    assert(tostring(history):find("epoch"))
+  end)
+
+  it("leaves config, summary, log and weights in its folder", function()
+    local dir = temporary()
+    local _, m = run({ out = dir .. "/deep/run" })
+    local at = dir .. "/deep/run/"
+    local config = json.decode(io.open(at .. "config.json"):read("a"))
+    assert.are.equal(3, config.epochs)
+    assert.are.same({ 8, 16 }, config.model.dims)
+    assert.are.equal(4, lines(at .. "summary.csv"))
+    assert.are.equal(3, lines(at .. "log.jsonl"))
+    local again = model()
+    assert(again:load(at .. "last.safetensors"))
+    assert(same(m, again))
+    assert(again:load(at .. "best.safetensors"))
+    remove(dir)
+  end)
+
+  it("does not overwrite a run unless asked to go on with it", function()
+    local dir = temporary()
+    run({ out = dir, epochs = 1 })
+    local ok, message = pcall(run, { out = dir, epochs = 1 })
+    assert(not ok and message:find("resume = true"), message)
+    local history = run({ out = dir, epochs = 1, resume = true })
+    assert.are.equal(1, #history)
+    remove(dir)
+  end)
+
+  it("goes on after a signal in the middle of an epoch, to the last bit", function()
+    local whole, first = run()
+    local dir = temporary()
+    local steps = 0
+    local stopped = run({ out = dir, callbacks = { step = function()
+      steps = steps + 1
+      if steps == 9 then os.execute("kill -TERM $PPID") end
+    end } })
+    assert.are.equal("SIGTERM", stopped.interrupted)
+    assert.are.equal(1, #stopped)
+    local rest, second = run({ out = dir, resume = true })
+    assert.are.equal(3, #rest)
+    local equal, name = same(first, second)
+    assert(equal, tostring(name) .. " differs")
+    for i = 1, 3 do
+      assert.are.equal(whole[i].train_loss, rest[i].train_loss)
+      assert.are.equal(whole[i].eval_loss, rest[i].eval_loss)
+    end
+    remove(dir)
+  end)
+
+  it("gives the same weights on 1, 2, 3 and 4 threads", function()
+    local before = core.threads()
+    local _, reference
+    for threads = 1, 4 do
+      pelk.set_threads(threads)
+      local _, m = run({ epochs = 1 })
+      reference = reference or m
+      local equal, name = same(reference, m)
+      assert(equal, ("%s differs on %d threads"):format(name, threads))
+    end
+    pelk.set_threads(before)
+  end)
+
+  it("takes nothing from the system in a steady step", function()
+    local calls = {}
+    run({ epochs = 2, callbacks = { step = function() calls[#calls + 1] = pelk.memory().system_calls end } })
+    assert.are.equal(calls[#calls - 3], calls[#calls])
+  end)
+
+  it("stops at a loss that is not finite, the weights untouched", function()
+    local m = model()
+    local before = m:clone()
+    local ok, message = pcall(run, { model = m, loss = function(logits) return logits:sum() * (0 / 0) end })
+    assert(not ok and message:find("epoch 1, batch 1"), message)
+    for name, t in pairs(m:state_dict()) do
+      if not name:find("running") then assert(t:equal(before:state_dict()[name]), name) end
+    end
+  end)
+
+  it("runs with SGD, a loss of one's own and clipped gradients", function()
+    local history = run({ optimizer = { name = "sgd", lr = 0.05, momentum = 0.9, nesterov = true }, clip_grad = 1,
+      loss = function(logits, y) return pelk.ops.cross_entropy(logits, y, { label_smoothing = 0.1 }) end })
+    assert(history[3].train_loss < history[1].train_loss)
+  end)
+
+  it("says what it was given and what it wants", function()
+    for _, case in ipairs({
+      { { epoch = 3 }, "epochs" }, { { epochs = 0 }, "epochs" }, { { train = {} }, "loader" },
+      { { optimizer = { name = "adam" } }, "adamw or sgd" }, { { optimizer = { lrr = 1 } }, "lr" },
+      { { schedule = { kind = "stairs" } }, "cosine" }, { { callbacks = { batch = print } }, "step and epoch" },
+      { { resume = true }, "out" }, { { out = "/proc/nowhere" }, "/proc" }, { { model = "pelk" }, "model" },
+    }) do
+      local ok, message = pcall(run, case[1])
+      assert(not ok and message:find(case[2]), tostring(message))
+    end
+  end)
+
+  it("refuses to resume from what is no state", function()
+    local dir = temporary()
+    run({ out = dir, epochs = 1 })
+    assert(core.write_file(dir .. "/state.safetensors", "not a state"))
+    local ok, message = pcall(run, { out = dir, epochs = 2, resume = true })
+    assert(not ok and message:find("cannot resume"), message)
+    remove(dir)
+  end)
+end)
+
+describe("evaluate", function()
+  it("counts, and leaves the model's mode as it was", function()
+    local m = model()
+    local result = pelk.evaluate(m, pelk.data.loader(set(20, 4), { batch = 7 }), { progress = false })
+    assert.are.equal(20, result.n)
+    assert.are.equal(100, result.top5)
+    assert.is_true(m.training)
+    assert(tostring(result):find("top%-1"))
+  end)
+end)
+
+describe("optim", function()
+  it("skips weight decay on one-dimensional parameters, position maps and named ones", function()
+    local m = model()
+    local before = m:clone()
+    local opt = pelk.optim.adamw(m, { lr = 0.1, weight_decay = 0.5, no_decay = { "head.fc" } })
+    opt:zero_grad()
+    opt:step()
+    for name, t in pairs(m:state_dict()) do
+      local old = before:state_dict()[name]
+      local kept = t:dim() == 1 or name:find("position") or name:find("head.fc") or name:find("running")
+      if kept then
+        assert(t:equal(old), name .. " was changed")
+      else
+        assert(t:allclose(old * (1 - 0.1 * 0.5), { rtol = 1e-6 }), name .. " was not decayed")
+      end
+    end
+  end)
+
+  it("keeps the last of two optimisers of a model, and says so to the first", function()
+    local m = model()
+    local first = pelk.optim.sgd(m)
+    pelk.optim.sgd(m)
+    local ok, message = pcall(first.step, first)
+    assert(not ok and message:find("later optimiser"), message)
+  end)
+
+  it("clips by the common norm", function()
+    local m = model()
+    local y = m(pelk.randn({ 4, 12, 12, 1 }))
+    pelk.ops.sum(y * y):backward()
+    local norm = pelk.optim.grad_norm(m)
+    assert(norm > 0)
+    assert.are.equal(norm, pelk.optim.clip_grad_norm(m, norm / 4))
+    assert(math.abs(pelk.optim.grad_norm(m) - norm / 4) < 1e-4 * norm)
+  end)
+
+  it("schedules warm up and fall", function()
+    local lr = pelk.optim.schedule({ lr = 1, warmup_steps = 4, total_steps = 14, min_lr = 0 })
+    assert.are.equal(0.25, lr(0))
+    assert.are.equal(1, lr(4))
+    assert(math.abs(lr(9) - 0.5) < 1e-12)
+    assert(lr(14) < 1e-12 and lr(99) < 1e-12)
+    local line = pelk.optim.schedule({ kind = "linear", lr = 1, total_steps = 10, min_lr = 0.5 })
+    assert.are.equal(0.75, line(5))
+  end)
+end)
