@@ -63,10 +63,7 @@ static int optim_new(lua_State *L) {
 }
 
 static int optim_gc(lua_State *L) {
-    l_box *box = luaL_testudata(L, 1, L_OPTIM);
-    if (!box) return 0;
-    pk_optim_free(box->object);
-    box->object = NULL;
+    pk_optim_free(l_take_object(L, 1, L_OPTIM));
     return 0;
 }
 

@@ -55,15 +55,28 @@ pk_module *pk_module_retain(pk_module *m) {
     return m;
 }
 
-void pk_module_release(pk_module *m) {
+/* Put m on the list of modules to free, when this was its last reference. */
+static void give_up(pk_module *m, pk_module **list) {
     if (!m || atomic_fetch_sub(&m->refs, 1) != 1) return;
-    for (int i = 0; i < m->nslots; i++) pk_tensor_release(m->slot[i].tensor);
-    for (int i = 0; i < m->nchildren; i++) pk_module_release(m->child[i].module);
-    if (m->drop_hook) m->drop_hook(m->hook);
-    pk_free(m->slot);
-    pk_free(m->child);
-    pk_free(m->options);
-    pk_free(m);
+    m->next = *list;
+    *list = m;
+}
+
+/* A tree can be built deeper than the stack allows, so modules are freed one by one instead of by recursion. */
+void pk_module_release(pk_module *m) {
+    pk_module *list = NULL;
+    give_up(m, &list);
+    while (list) {
+        m = list;
+        list = m->next;
+        for (int i = 0; i < m->nslots; i++) pk_tensor_release(m->slot[i].tensor);
+        for (int i = 0; i < m->nchildren; i++) give_up(m->child[i].module, &list);
+        if (m->drop_hook) m->drop_hook(m->hook);
+        pk_free(m->slot);
+        pk_free(m->child);
+        pk_free(m->options);
+        pk_free(m);
+    }
 }
 
 /* ---- parameters, buffers, children ---- */

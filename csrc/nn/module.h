@@ -42,6 +42,7 @@ struct pk_module {
     void *hook;                  /* Lambda: whatever forward needs */
     void (*drop_hook)(void *hook);
     pk_status (*call_hook)(void *hook, pk_tensor *x, pk_tensor **y);
+    struct pk_module *next;      /* in a list of modules to free */
 };
 
 const pk_class *pk_class_find(const char *name);
