@@ -132,9 +132,10 @@ help:
 deps:
 	@sh spec/deps.sh
 
+JOBS := $(shell nproc 2>/dev/null || echo 2)
 demo:
 	@sh spec/deps.sh
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@$(LUA_ENV) $(LUA) examples/01_fashion_mnist.lua out=$(or $(OUT),runs/fashion)
 
 test:
@@ -152,7 +153,7 @@ lint:
 
 ASAN_FLAGS := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 asan:
-	@$(MAKE) --no-print-directory BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' KERNEL_CFLAGS=-O1 build/asan/pelk/core.so build/asan/check
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' KERNEL_CFLAGS=-O1 build/asan/pelk/core.so build/asan/check
 	@BUILD=build/asan sh spec/asan.sh
 
 bench: all $(BUILD)/check

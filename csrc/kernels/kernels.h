@@ -33,6 +33,8 @@ typedef struct pk_kernels {
 #include "kernels/kernels.def"
 #undef PK_KERNEL
 
+enum { PK_PEAK_CHAINS = 10 }; /* independent multiply-adds a round of the kernel `peak` */
+
 /* The table in use: the best level the machine supports, or what PELK_ISA / pk_set_isa asked for. */
 const pk_kernels *pk_k(void);
 const pk_kernels *pk_kernels_at(pk_isa_level level); /* null if not supported here */

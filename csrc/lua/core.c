@@ -7,6 +7,7 @@
 #include "core/alloc.h"
 #include "core/cpu.h"
 #include "core/gemm.h"
+#include "kernels/kernels.h"
 
 LUAMOD_API int luaopen_pelk_core(lua_State *L);
 
@@ -47,6 +48,24 @@ static int config(lua_State *L) {
     set_integer(L, "cores", pk_cpu_cores());
     set_string(L, "blas", pk_gemm_library());
     set_string(L, "compiler", COMPILER);
+    return 1;
+}
+
+/* peak_gflops() -> multiply-adds (2 each) a nanosecond of one core with the kernels in use, measured for a moment. */
+static int peak_gflops(lua_State *L) {
+    const pk_kernels *k = pk_k();
+    volatile float sink = 0;
+    double best = 0;
+    for (int i = 0; i < 5; i++) {
+        struct timespec t0, t1;
+        clock_gettime(CLOCK_MONOTONIC, &t0);
+        sink = sink + k->peak(100000);
+        clock_gettime(CLOCK_MONOTONIC, &t1);
+        double seconds = (double)(t1.tv_sec - t0.tv_sec) + 1e-9 * (double)(t1.tv_nsec - t0.tv_nsec);
+        double gflops = 2e-9 * PK_PEAK_CHAINS * 100000 * k->window_lanes() / seconds;
+        if (gflops > best) best = gflops;
+    }
+    lua_pushnumber(L, best);
     return 1;
 }
 
@@ -156,7 +175,7 @@ static int alloc_count(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"config", config},           {"set_threads", set_threads},   {"threads", threads},
+    {"config", config},           {"peak_gflops", peak_gflops}, {"set_threads", set_threads},   {"threads", threads},
     {"set_isa", set_isa},         {"manual_seed", manual_seed},   {"memory", memory},
     {"reset_peak", reset_peak},   {"trim", trim},                 {"clock", monotonic_clock},
     {"no_grad", no_grad},         {"with_grad", with_grad},       {"grad_enabled", grad_enabled},

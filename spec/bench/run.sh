@@ -1,0 +1,21 @@
+#!/bin/sh
+# make bench: time pelk and, where python3-torch is installed, PyTorch (both memory layouts, the better one counts) in
+# one run, on one thread and on all. A table on the terminal, the same as CSV in $BUILD/bench.csv.
+set -u
+: "${BUILD:=build}" "${LUA:=lua5.4}"
+unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE # for both sides: the libraries' own choice
+LUA_PATH='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH="./$BUILD/?.so;;"
+export LUA_PATH LUA_CPATH
+
+python=
+for p in python3 /usr/bin/python3; do
+  if "$p" -c 'import torch' >/dev/null 2>&1; then python=$p && break; fi
+done
+[ -n "$python" ] || echo 'skipped: python3-torch is not installed (the comparison with PyTorch)'
+[ -n "$python" ] || python=none
+
+commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+threads="1 $(nproc 2>/dev/null || echo 1)"
+[ "$(nproc 2>/dev/null || echo 1)" -gt 1 ] || threads=1
+# shellcheck disable=SC2086  # words
+"$LUA" spec/bench/bench.lua "$python" "$commit" "$BUILD/bench.csv" "${ONLY:-}" $threads
