@@ -234,11 +234,11 @@ bool pk_is_rows(const pk_tensor *t, int64_t *pixel_stride) {
     }
     int last = t->ndim - 1;
     if (t->shape[last] != 1 && t->stride[last] != 1) return false;
-    int64_t run = 0; /* stride that the next dimension outward must have */
+    int64_t run = -1; /* stride that the next dimension outward must have; -1: any */
     *pixel_stride = t->shape[last];
     for (int d = last - 1; d >= 0; d--) {
         if (t->shape[d] == 1) continue;
-        if (run == 0)
+        if (run < 0)
             *pixel_stride = t->stride[d];
         else if (t->stride[d] != run)
             return false;
