@@ -51,21 +51,35 @@ void PK_NAME(gemm_pack)(bool transposed, int64_t k, int64_t n, const float *b, i
 
 typedef struct tile_args {
     int64_t k, a_row, a_k, ldc;
-    const float *a, *b, *bias; /* bias: of the tile's first column, or null */
+    const float *a, *b, *bias; /* bias: of the tile's first column (turned: row), or null */
     float *c;
-    bool accumulate;
+    bool accumulate, turned;
     int last; /* lanes of the last vector that exist in c */
 } tile_args;
+
+/* Write the tile's results, held in rows of NV * VL, as columns: a run of `rows` floats for each of its columns. */
+static void write_turned(const tile_args *t, const float *held, int rows, int columns) {
+    for (int j = 0; j < columns; j++) {
+        float *c = t->c + j * t->ldc;
+        for (int i = 0; i < rows; i++) {
+            float x = held[i * NV * VL + j];
+            if (t->accumulate) x += c[i];
+            c[i] = t->bias ? x + t->bias[i] : x;
+        }
+    }
+}
 
 /* rows and vectors are constants where this is inlined: everything in acc stays in registers. */
 PK_INLINE void tile(const tile_args *t, const int rows, const int vectors) {
     vf acc[MR][NV];
     for (int v = 0; v < vectors; v++) {
         int lanes = v + 1 < vectors ? VL : t->last;
-        vf start = t->bias ? v_load_n(t->bias + v * VL, lanes) : v_zero();
+        vf start = t->bias && !t->turned ? v_load_n(t->bias + v * VL, lanes) : v_zero();
 #pragma GCC unroll 8
-        for (int i = 0; i < rows; i++)
-            acc[i][v] = t->accumulate ? v_add(start, v_load_n(t->c + i * t->ldc + v * VL, lanes)) : start;
+        for (int i = 0; i < rows; i++) {
+            bool add = t->accumulate && !t->turned;
+            acc[i][v] = add ? v_add(start, v_load_n(t->c + i * t->ldc + v * VL, lanes)) : start;
+        }
     }
     const float *a = t->a, *b = t->b;
     const int64_t a_row = t->a_row;
@@ -80,12 +94,16 @@ PK_INLINE void tile(const tile_args *t, const int rows, const int vectors) {
             for (int v = 0; v < vectors; v++) acc[i][v] = v_fma(x, line[v], acc[i][v]);
         }
     }
+    float held[MR * NV * VL];
 #pragma GCC unroll 3
     for (int v = 0; v < vectors; v++) {
-        int lanes = v + 1 < vectors ? VL : t->last;
+        int lanes = t->turned || v + 1 < vectors ? VL : t->last;
+        float *to = t->turned ? held + v * VL : t->c + v * VL;
+        int64_t row = t->turned ? NV * VL : t->ldc;
 #pragma GCC unroll 8
-        for (int i = 0; i < rows; i++) v_store_n(t->c + i * t->ldc + v * VL, acc[i][v], lanes);
+        for (int i = 0; i < rows; i++) v_store_n(to + i * row, acc[i][v], lanes);
     }
+    if (t->turned) write_turned(t, held, rows, (vectors - 1) * VL + t->last);
 }
 
 typedef void tile_function(const tile_args *);
@@ -110,21 +128,21 @@ static void block(int64_t i0, int64_t i1, int64_t n, int64_t k, int64_t p0, int6
     for (int64_t j = 0; j < s->count; j++) {
         int64_t first = strip_first(s, j) * VL, width = strip_width(s, j);
         t->b = panel + first * k + p0 * width * VL;
-        t->bias = bias && p0 == 0 ? bias + first : NULL;
         t->last = (int)(n - first - (width - 1) * VL < VL ? n - first - (width - 1) * VL : VL);
         for (int64_t i = i0; i < i1; i += MR) {
             int64_t rows = i1 - i < MR ? i1 - i : MR;
             t->a = a + i * t->a_row + p0 * t->a_k;
-            t->c = c + i * t->ldc + first;
+            t->c = t->turned ? c + first * t->ldc + i : c + i * t->ldc + first;
+            t->bias = bias && p0 == 0 ? bias + (t->turned ? i : first) : NULL;
             tiles[rows - 1][width - 1](t);
         }
     }
 }
 
 void PK_NAME(gemm_packed)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_k, const float *panel,
-                          const float *bias, bool accumulate, float *c, int64_t ldc) {
+                          const float *bias, bool accumulate, bool turned, float *c, int64_t ldc) {
     strips s = strips_of(n);
-    tile_args t = {.a_row = a_row, .a_k = a_k, .ldc = ldc};
+    tile_args t = {.a_row = a_row, .a_k = a_k, .ldc = ldc, .turned = turned};
     int64_t p0 = 0;
     do { /* once even for k = 0: c must be written */
         int64_t depth = k - p0 < KC ? k - p0 : KC;

@@ -1,6 +1,8 @@
-/* How a product is cut into tasks. Wide or tall results: b is packed once, in blocks of columns, then every task makes a
- * tile of c. Small results of long sums (weight gradients): every task sums its share of k into a partial result, packing
- * as it goes, and the partials are added in order. */
+/* How a product is cut into tasks. Wide or tall results: the right side is packed once, in blocks of columns, then every
+ * task makes a tile of c. Packing costs a pass over the right side, so where c is much wider than tall the product is
+ * turned, c' = b' a': the smaller side is packed and the tiles are written as columns. Small results of long sums (weight
+ * gradients): every task sums its share of k into a partial result, packing as it goes, and the partials are added in
+ * order. */
 #include "kernels/product.h"
 
 #include <string.h>
@@ -16,33 +18,38 @@ enum { ROWS = 128, COLUMNS = 768, SHARE = 768, MAX_SHARES = 32, SMALL_RESULT = 1
 typedef struct job {
     const pk_product *p;
     const pk_kernels *kernels;
+    /* the product as the kernel sees it: turned or not */
+    bool turned, pack_transposed;
+    int64_t m, n, k;
+    const float *a, *b;
+    int64_t a_row, a_k, ldb;
     int64_t row_tiles, column_blocks, shares;
     int64_t panel_stride;  /* floats of the largest packed block */
     float *panel;          /* one block of b after the other; with shares: one a worker */
     float *partial;        /* [shares][m][n] */
 } job;
 
-static const float *left(const pk_product *p, int64_t row, int64_t k) {
-    return p->a + (p->ta ? k * p->lda + row : row * p->lda + k);
-}
-static const float *right(const pk_product *p, int64_t k, int64_t column) {
-    return p->b + (p->tb ? column * p->ldb + k : k * p->ldb + column);
+static void straight(job *j, const pk_product *p) {
+    *j = (job){.p = p, .kernels = pk_k(), .pack_transposed = p->tb, .m = p->m, .n = p->n, .k = p->k, .a = p->a, .b = p->b,
+               .a_row = p->ta ? 1 : p->lda, .a_k = p->ta ? p->lda : 1, .ldb = p->ldb};
 }
 
-static void multiply(const job *j, int64_t rows, int64_t columns, int64_t depth, const float *a, const float *panel,
-                     const float *bias, bool accumulate, float *c, int64_t ldc) {
-    const pk_product *p = j->p;
-    j->kernels->gemm_packed(rows, columns, depth, a, p->ta ? 1 : p->lda, p->ta ? p->lda : 1, panel, bias, accumulate, c, ldc);
+static void turn(job *j, const pk_product *p) {
+    *j = (job){.p = p, .kernels = pk_k(), .turned = true, .pack_transposed = !p->ta, .m = p->n, .n = p->m, .k = p->k,
+               .a = p->b, .b = p->a, .a_row = p->tb ? p->ldb : 1, .a_k = p->tb ? 1 : p->ldb, .ldb = p->lda};
+}
+
+static const float *right(const job *j, int64_t k, int64_t column) {
+    return j->b + (j->pack_transposed ? column * j->ldb + k : k * j->ldb + column);
 }
 
 /* ---- wide or tall results ---- */
 
 static void pack_block(void *context, int64_t i, int worker) {
     const job *j = context;
-    const pk_product *p = j->p;
     (void)worker;
-    int64_t n0 = pk_chunk_begin(p->n, j->column_blocks, i), n1 = pk_chunk_begin(p->n, j->column_blocks, i + 1);
-    j->kernels->gemm_pack(p->tb, p->k, n1 - n0, right(p, 0, n0), p->ldb, j->panel + i * j->panel_stride);
+    int64_t n0 = pk_chunk_begin(j->n, j->column_blocks, i), n1 = pk_chunk_begin(j->n, j->column_blocks, i + 1);
+    j->kernels->gemm_pack(j->pack_transposed, j->k, n1 - n0, right(j, 0, n0), j->ldb, j->panel + i * j->panel_stride);
 }
 
 static void multiply_tile(void *context, int64_t index, int worker) {
@@ -50,17 +57,18 @@ static void multiply_tile(void *context, int64_t index, int worker) {
     const pk_product *p = j->p;
     (void)worker;
     int64_t i = index % j->row_tiles, b = index / j->row_tiles;
-    int64_t n0 = pk_chunk_begin(p->n, j->column_blocks, b), n1 = pk_chunk_begin(p->n, j->column_blocks, b + 1);
-    int64_t m0 = i * ROWS, m1 = pk_min(p->m, m0 + ROWS);
-    multiply(j, m1 - m0, n1 - n0, p->k, left(p, m0, 0), j->panel + b * j->panel_stride, p->bias ? p->bias + n0 : NULL, false,
-             p->c + m0 * p->ldc + n0, p->ldc);
+    int64_t n0 = pk_chunk_begin(j->n, j->column_blocks, b), n1 = pk_chunk_begin(j->n, j->column_blocks, b + 1);
+    int64_t m0 = i * ROWS, m1 = pk_min(j->m, m0 + ROWS);
+    const float *bias = p->bias ? p->bias + (j->turned ? m0 : n0) : NULL;
+    float *c = p->c + (j->turned ? n0 * p->ldc + m0 : m0 * p->ldc + n0);
+    j->kernels->gemm_packed(m1 - m0, n1 - n0, j->k, j->a + m0 * j->a_row, j->a_row, j->a_k, j->panel + b * j->panel_stride,
+                            bias, false, j->turned, c, p->ldc);
 }
 
 static pk_status run_tiles(job *j) {
-    const pk_product *p = j->p;
-    j->row_tiles = pk_ceil_div(p->m, ROWS);
-    j->column_blocks = pk_ceil_div(p->n, COLUMNS);
-    j->panel_stride = pk_round_up(j->kernels->gemm_panel_size(p->k, pk_ceil_div(p->n, j->column_blocks)), 16);
+    j->row_tiles = pk_ceil_div(j->m, ROWS);
+    j->column_blocks = pk_ceil_div(j->n, COLUMNS);
+    j->panel_stride = pk_round_up(j->kernels->gemm_panel_size(j->k, pk_ceil_div(j->n, j->column_blocks)), 16);
     int64_t bytes = j->column_blocks * j->panel_stride * (int64_t)sizeof(float);
     j->panel = pk_alloc(bytes);
     if (!j->panel) return pk_no_memory(bytes);
@@ -76,13 +84,13 @@ enum { DEPTH = 192 };
 
 static void sum_share(void *context, int64_t share, int worker) {
     const job *j = context;
-    const pk_product *p = j->p;
-    float *panel = j->panel + worker * j->panel_stride, *c = j->partial + share * p->m * p->n;
-    int64_t end = pk_chunk_begin(p->k, j->shares, share + 1), first = pk_chunk_begin(p->k, j->shares, share);
+    float *panel = j->panel + worker * j->panel_stride, *c = j->partial + share * j->m * j->n;
+    int64_t end = pk_chunk_begin(j->k, j->shares, share + 1), first = pk_chunk_begin(j->k, j->shares, share);
     for (int64_t k = first; k < end; k += DEPTH) {
         int64_t depth = pk_min(DEPTH, end - k);
-        j->kernels->gemm_pack(p->tb, depth, p->n, right(p, k, 0), p->ldb, panel);
-        multiply(j, p->m, p->n, depth, left(p, 0, k), panel, NULL, k > first, c, p->n);
+        j->kernels->gemm_pack(j->pack_transposed, depth, j->n, right(j, k, 0), j->ldb, panel);
+        j->kernels->gemm_packed(j->m, j->n, depth, j->a + k * j->a_k, j->a_row, j->a_k, panel, NULL, k > first, false, c,
+                                j->n);
     }
 }
 
@@ -91,20 +99,19 @@ static void add_shares(void *context, int64_t row, int worker) {
     const pk_product *p = j->p;
     float *c = p->c + row * p->ldc;
     (void)worker;
-    memcpy(c, j->partial + row * p->n, (size_t)p->n * sizeof *c);
-    for (int64_t s = 1; s < j->shares; s++) j->kernels->add_to(p->n, c, j->partial + (s * p->m + row) * p->n);
-    if (p->bias) j->kernels->add_to(p->n, c, p->bias);
+    memcpy(c, j->partial + row * j->n, (size_t)j->n * sizeof *c);
+    for (int64_t s = 1; s < j->shares; s++) j->kernels->add_to(j->n, c, j->partial + (s * j->m + row) * j->n);
+    if (p->bias) j->kernels->add_to(j->n, c, p->bias);
 }
 
 static pk_status run_shares(job *j) {
-    const pk_product *p = j->p;
-    j->panel_stride = pk_round_up(j->kernels->gemm_panel_size(DEPTH, p->n), 16);
-    int64_t panels = pk_threads() * j->panel_stride, partials = j->shares * p->m * p->n;
+    j->panel_stride = pk_round_up(j->kernels->gemm_panel_size(DEPTH, j->n), 16);
+    int64_t panels = pk_threads() * j->panel_stride, partials = j->shares * j->m * j->n;
     j->panel = pk_alloc((panels + partials) * (int64_t)sizeof(float));
     if (!j->panel) return pk_no_memory((panels + partials) * (int64_t)sizeof(float));
     j->partial = j->panel + panels;
     pk_parallel(j->shares, sum_share, j);
-    pk_parallel(p->m, add_shares, j);
+    pk_parallel(j->m, add_shares, j);
     pk_free(j->panel);
     return PK_OK;
 }
@@ -119,11 +126,12 @@ static pk_status run_library(const pk_product *p) {
 }
 
 pk_status pk_product_run(const pk_product *p) {
+    job j;
     if (p->m <= 0 || p->n <= 0) return PK_OK;
     if (!ours(pk_isa_in_use())) return run_library(p);
-    job j = {.p = p, .kernels = pk_k()};
-    int64_t result = p->m * p->n;
+    straight(&j, p);
     j.shares = pk_min(MAX_SHARES, p->k / SHARE);
-    bool long_sum = j.shares >= 2 && result <= SMALL_RESULT && p->k > 2 * p->m;
-    return long_sum ? run_shares(&j) : run_tiles(&j);
+    if (j.shares >= 2 && p->m * p->n <= SMALL_RESULT && p->k > 2 * p->m) return run_shares(&j);
+    if (!p->ta && 2 * p->m <= p->n) turn(&j, p);
+    return run_tiles(&j);
 }
