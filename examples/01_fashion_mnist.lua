@@ -9,7 +9,8 @@ local settings = { out = "runs/fashion", epochs = 6, lr = 4e-3, batch = 128, see
 for _, word in ipairs(arg or {}) do
   local key, value = word:match("^(%w+)=(.+)$")
   if not key or settings[key] == nil then
-    io.stderr:write(("usage: 01_fashion_mnist.lua [out=DIR] [epochs=N] [lr=X] [batch=N] [seed=N] (got '%s')\n"):format(word))
+    io.stderr:write(("usage: 01_fashion_mnist.lua [out=DIR] [epochs=N] [lr=X] [batch=N] [seed=N], got '%s'\n"):format(
+      word))
     os.exit(2)
   end
   settings[key] = tonumber(value) or value
@@ -48,7 +49,8 @@ local seconds = 0
 for _, row in ipairs(history) do seconds = seconds + row.seconds end
 local result = pelk.evaluate(model, test)
 say("\n%s\n", tostring(history))
-say("test accuracy %.2f %% on %d images, after %d epochs and %.0f s of training", result.top1, result.n, #history, seconds)
+say("test accuracy %.2f %% on %d images, after %d epochs and %.0f s of training", result.top1, result.n, #history,
+  seconds)
 
 say("weights         %s/best.safetensors (PyTorch layouts), %s/summary.csv", settings.out, settings.out)
 local function picture(what, path, ok, message)
@@ -57,6 +59,6 @@ end
 local curves = settings.out .. "/curves.png"
 picture("learning curves", curves, pelk.viz.curves(history, curves))
 local grids = settings.out .. "/grids.png"
-picture("kernel grids", grids, pelk.viz.grid({ 31, 51, 101 }, grids))
+picture("kernel grids", grids, pelk.viz.grid({ pelk.grid(31), pelk.grid(51), pelk.grid(101, { radius = 3 }) }, grids))
 local kernels = settings.out .. "/kernels.png"
 picture("learned kernels", kernels, pelk.viz.kernels(model, kernels))

@@ -1,14 +1,10 @@
 -- The ops as Lua calls them: arguments, options, messages, the list. What they compute is checked against references
--- in C (spec/check) and against golden files.
+-- in C (spec/check) and against PyTorch (torch_spec).
 
 local pelk = require "pelk"
 local ops = pelk.ops
 
-local function raises(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert.is_false(ok, "no error; expected one like " .. pattern)
-  assert.truthy(message:find(pattern), ("%q does not match %q"):format(message, pattern))
-end
+local raises = require("spec.help").raises
 
 local function close(a, b, atol)
   local ok, worst = a:allclose(b, {rtol = 1e-4, atol = atol or 1e-5})

@@ -19,3 +19,4 @@ threads="1 $(nproc 2>/dev/null || echo 1)"
 [ "$(nproc 2>/dev/null || echo 1)" -gt 1 ] || threads=1
 # shellcheck disable=SC2086  # words
 "$LUA" spec/bench/bench.lua "$python" "$commit" "$BUILD/bench.csv" "${ONLY:-}" $threads
+"$LUA" spec/bench/curve.lua "$python" "$BUILD/curve.csv" "$BUILD/kernel-size.png"
