@@ -2,11 +2,7 @@
 
 local pelk = require "pelk"
 
-local function raises(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert.is_false(ok, "no error; expected one like " .. pattern)
-  assert.truthy(message:find(pattern), ("%q does not match %q"):format(message, pattern))
-end
+local raises = require("spec.help").raises
 
 -- Largest difference between the gradient of sum(f(x) * g) and central differences.
 local function worst_difference(f, x, step)

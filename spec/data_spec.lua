@@ -6,44 +6,21 @@ local data = require "pelk.data"
 
 local T = data.transforms
 local FASHION = "/usr/share/datasets/fashion-mnist"
+local help = require "spec.help"
+local read, raises, refuses = help.read, help.raises, help.refuses
 local dir
 
 setup(function()
-  dir = os.tmpname()
-  os.remove(dir)
-  assert(os.execute("mkdir '" .. dir .. "'"))
+  dir = help.folder()
 end)
 
-teardown(function() os.execute("rm -r '" .. dir .. "'") end)
+teardown(function() help.remove(dir) end)
 
-local function write(name, bytes)
-  local file = assert(io.open(dir .. "/" .. name, "wb"))
-  file:write(bytes)
-  file:close()
-  return dir .. "/" .. name
-end
+local function write(name, bytes) return help.write(dir .. "/" .. name, bytes) end
 
 local function gzip(name)
   assert(os.execute(("gzip -kf '%s/%s'"):format(dir, name)))
   return dir .. "/" .. name .. ".gz"
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local bytes = file:read("a")
-  file:close()
-  return bytes
-end
-
-local function refuses(pattern, value, message)
-  assert.is_nil(value)
-  assert.truthy(tostring(message):find(pattern), ("%q does not match %q"):format(message, pattern))
-end
-
-local function raises(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert.is_false(ok, "no error; expected one like " .. pattern)
-  assert.truthy(tostring(message):find(pattern), ("%q does not match %q"):format(message, pattern))
 end
 
 local function idx(shape, bytes)

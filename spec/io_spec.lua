@@ -4,49 +4,24 @@ local pelk = require "pelk"
 local core = require "pelk.core"
 local json = require "pelk.json"
 
+local help = require "spec.help"
+local read, raises, refuses, write = help.read, help.raises, help.refuses, help.write
 local dir
 
 setup(function()
-  dir = os.tmpname()
-  os.remove(dir)
-  assert(os.execute("mkdir '" .. dir .. "'"))
+  dir = help.folder()
 end)
 
 teardown(function()
   core._fail_file(0)
-  os.execute("rm -r '" .. dir .. "'")
+  help.remove(dir)
 end)
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local bytes = file:read("a")
-  file:close()
-  return bytes
-end
-
-local function write(path, bytes)
-  local file = assert(io.open(path, "wb"))
-  file:write(bytes)
-  file:close()
-end
 
 -- Files in the folder, hidden ones too.
 local function listing()
   local names = {}
   for name in io.popen("ls -A '" .. dir .. "'"):lines() do names[#names + 1] = name end
   return names
-end
-
-local function raises(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert.is_false(ok, "no error; expected one like " .. pattern)
-  assert.truthy(tostring(message):find(pattern), ("%q does not match %q"):format(message, pattern))
-end
-
-local function refuses(pattern, value, message)
-  assert.is_nil(value)
-  assert.is_string(message)
-  assert.truthy(message:find(pattern), ("%q does not match %q"):format(message, pattern))
 end
 
 -- A file from its parts; the header's length may be given otherwise.

@@ -41,7 +41,7 @@ found() { # message, grep arguments
   found 'lua.h outside csrc/lua' '#include [<"](lua|lauxlib|lualib)' \
     $(git ls-files -co --exclude-standard 'csrc/*.[ch]' | grep -v '^csrc/lua/')
   found 'cblas.h outside core/gemm.c' '#include <cblas' $(git ls-files -co --exclude-standard 'csrc/*.[ch]' | grep -v '^csrc/core/gemm.c')
-  found 'malloc outside core/alloc.c' '(^|[^a-z_])(malloc|calloc|realloc|free|aligned_alloc)\(' \
+  found 'malloc outside core/alloc.c' '(^|[^a-z_:])(malloc|calloc|realloc|free|aligned_alloc)\(' \
     $(git ls-files -co --exclude-standard 'csrc/*.c' | grep -vE '^csrc/core/alloc.c|^csrc/viz/stb|^csrc/io/stb')
   found 'unsafe flags' 'ffast-math|march=native' $(git ls-files -co --exclude-standard Makefile 'rockspec/*')
 }

@@ -103,8 +103,8 @@ describe("overrides", function()
 
   for _, mixer in ipairs({ "peripheral", "dense", "stripe", "inception" }) do
     it("build the mixer " .. mixer, function()
-      local model <close> = pelk.models.create("pelk_tiny", { depths = { 1 }, dims = { 16 }, kernels = 11, mixer = mixer,
-        partial = mixer == "inception" and 0.125 or 0.375, num_classes = 2 })
+      local model <close> = pelk.models.create("pelk_tiny", { depths = { 1 }, dims = { 16 }, kernels = 11,
+        mixer = mixer, partial = mixer == "inception" and 0.125 or 0.375, num_classes = 2 })
       local y = model(pelk.randn({ 1, 32, 32, 3 }))
       y:sum():backward()
       assert.are.same({ 1, 2 }, y:shape())

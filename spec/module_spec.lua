@@ -3,11 +3,7 @@
 local pelk = require "pelk"
 local nn = require "pelk.core".nn
 
-local function raises(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert.is_false(ok, "no error; expected one like " .. pattern)
-  assert.truthy(message:find(pattern), ("%q does not match %q"):format(message, pattern))
-end
+local raises = require("spec.help").raises
 
 local function close(a, b)
   local ok, worst = a:allclose(b, {rtol = 1e-4, atol = 1e-5})

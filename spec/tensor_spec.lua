@@ -2,12 +2,7 @@
 
 local pelk = require "pelk"
 
-local function raises(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert.is_false(ok, "no error; expected one like " .. pattern)
-  assert.is_string(message)
-  assert.truthy(message:find(pattern), ("%q does not match %q"):format(message, pattern))
-end
+local raises = require("spec.help").raises
 
 describe("making tensors", function()
   it("takes nested tables", function()

@@ -1,6 +1,7 @@
 -- Whole models against an independent implementation in PyTorch (spec/torch/reference.py), in double precision there.
 local pelk = require("pelk")
 local core = require("pelk.core")
+local help = require "spec.help"
 local json = require("pelk.json")
 
 -- The interpreter that has PyTorch: Debian's may stand behind another one.
@@ -18,9 +19,7 @@ local function difference(ours, theirs, least)
 end
 
 local function run(config, size, training)
-  local dir = os.tmpname()
-  os.remove(dir)
-  assert(core.make_dir(dir))
+  local dir = help.folder()
   pelk.manual_seed(7)
   local model = pelk.models.create(config)
   -- weights large enough that every part matters; running statistics that are not 0 and 1
@@ -43,9 +42,10 @@ local function run(config, size, training)
   assert(core.write_file(dir .. "/config.json", json.encode(options)))
   assert(model:save(dir .. "/weights.safetensors"))
   assert(core.save_tensors(dir .. "/inputs.safetensors", { x = x:detach(), labels = y }))
-  assert(os.execute(("%s spec/torch/reference.py '%s' 2>'%s/log'"):format(python, dir, dir)), "reference.py failed, see " .. dir)
+  local command = ("%s spec/torch/reference.py '%s' 2>'%s/log'"):format(python, dir, dir)
+  assert(os.execute(command), "reference.py failed, see " .. dir)
   local theirs = assert(core.load_tensors(dir .. "/result.safetensors"))
-  os.execute(("rm -r '%s'"):format(dir))
+  help.remove(dir)
 
   model:train(training)
   local logits = model(x)
@@ -64,7 +64,8 @@ local function run(config, size, training)
   for name, g in pairs(grads:state_dict()) do
     -- with every tap embedded, the batch norm takes the embedding out again: an exact zero, rounded on both sides
     local least = options.position == "all" and name:find("position") and 1e-2 or nil
-    if theirs["grad." .. name] then worst["grad " .. name] = difference(g:contiguous(), theirs["grad." .. name], least) end
+    local wanted = theirs["grad." .. name]
+    if wanted then worst["grad " .. name] = difference(g:contiguous(), wanted, least) end
   end
   if training then
     for name, t in pairs(model:state_dict()) do
@@ -85,8 +86,8 @@ local small = { depths = { 1, 1, 2, 1 }, dims = { 16, 24, 32, 40 }, num_classes 
 local cases = {
   { "pelk_nano", spec("pelk_nano"), { 28, 28 } },
   { "pelk_tiny, narrow and shallow", spec("pelk_tiny", small), { 64, 96 } },
-  { "pelk_tiny_101, position all", spec("pelk_tiny_101", { depths = small.depths, dims = small.dims, position = "all" }),
-    { 64, 64 } },
+  { "pelk_tiny_101, position all", spec("pelk_tiny_101", { depths = small.depths, dims = small.dims,
+    position = "all" }), { 64, 64 } },
   { "pelk_tiny, a position map a channel", spec("pelk_tiny", { depths = { 1, 1 }, dims = { 16, 24 },
     kernels = { 31, 13 }, position_shape = "channel", small_kernel = { 5, 3 } }), { 40, 28 } },
   { "dense 31 and 13, odd sizes, no position", spec("pelk_tiny", { depths = { 1, 1 }, dims = { 16, 24 },

@@ -3,13 +3,10 @@ local pelk = require("pelk")
 local core = require("pelk.core")
 local json = require("pelk.json")
 
-local function temporary()
-  local dir = os.tmpname()
-  os.remove(dir)
-  return dir
-end
+local help = require "spec.help"
 
-local function remove(dir) os.execute(("rm -rf '%s'"):format(dir)) end
+local function temporary() return help.folder(true) end
+local remove = help.remove
 
 -- Two classes, told apart by where the bright spot is.
 local function set(n, seed)
@@ -110,7 +107,7 @@ describe("train", function()
 
   it("gives the same weights on 1, 2, 3 and 4 threads", function()
     local before = core.threads()
-    local _, reference
+    local reference
     for threads = 1, 4 do
       pelk.set_threads(threads)
       local _, m = run({ epochs = 1 })

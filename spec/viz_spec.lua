@@ -4,22 +4,15 @@ local pelk = require "pelk"
 local core = require "pelk.core"
 local viz = require "pelk.viz"
 
+local help = require "spec.help"
+local read, raises, refuses = help.read, help.raises, help.refuses
 local dir
 
 setup(function()
-  dir = os.tmpname()
-  os.remove(dir)
-  assert(os.execute("mkdir '" .. dir .. "'"))
+  dir = help.folder()
 end)
 
-teardown(function() os.execute("rm -r '" .. dir .. "'") end)
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local bytes = file:read("a")
-  file:close()
-  return bytes
-end
+teardown(function() help.remove(dir) end)
 
 -- Width, height and colour type of a PNG file.
 local function png_size(path)
@@ -29,17 +22,6 @@ local function png_size(path)
   local w, h, depth, color = string.unpack(">I4I4BB", bytes, 17)
   assert.equal(8, depth)
   return w, h, color
-end
-
-local function refuses(pattern, value, message)
-  assert.is_nil(value)
-  assert.truthy(tostring(message):find(pattern), ("%q does not match %q"):format(message, pattern))
-end
-
-local function raises(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert.is_false(ok, "no error; expected one like " .. pattern)
-  assert.truthy(tostring(message):find(pattern), ("%q does not match %q"):format(message, pattern))
 end
 
 describe("pictures of tensors", function()

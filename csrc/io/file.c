@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,10 +98,10 @@ static char *temporary_name(const char *path) {
 /* Through a symbolic link to what it names, so that the link stays one. */
 static pk_status resolve(const char *path, char **out) {
     struct stat st;
-    char *real = NULL;
-    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) real = realpath(path, NULL);
+    char buffer[PATH_MAX];
+    const char *real = NULL;
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) real = realpath(path, buffer);
     *out = pk_strdup(real ? real : path);
-    free(real);
     return *out ? PK_OK : pk_no_memory((int64_t)strlen(path) + 1);
 }
 

@@ -3,13 +3,14 @@
  * vectors spread evenly over the strips so that none is narrow. Loads per multiply-add: (MR + NV) / (MR * NV).
  *
  * Blocks: KC products deep, so that a strip (KC x NV vectors) stays in L1; MB rows, so that their part of a stays in L2
- * while all strips pass. */
+ * while all strips pass. Turned results are costly to add to, and their right side is small: their blocks are as deep as
+ * L2 allows. */
 #include "kernels/kernels.h"
 #include "kernels/vec.h"
 
 #define NV 3
 #define MR (VREGS / 4)
-enum { KC = 192, MB = 16 * MR };
+enum { KC = 192, KC_TURNED = 4096, MB = 16 * MR };
 
 /* ---- panels ---- */
 
@@ -143,9 +144,9 @@ void PK_NAME(gemm_packed)(int64_t m, int64_t n, int64_t k, const float *a, int64
                           const float *bias, bool accumulate, bool turned, float *c, int64_t ldc) {
     strips s = strips_of(n);
     tile_args t = {.a_row = a_row, .a_k = a_k, .ldc = ldc, .turned = turned};
-    int64_t p0 = 0;
+    int64_t p0 = 0, deepest = turned ? KC_TURNED : KC;
     do { /* once even for k = 0: c must be written */
-        int64_t depth = k - p0 < KC ? k - p0 : KC;
+        int64_t depth = k - p0 < deepest ? k - p0 : deepest;
         t.accumulate = accumulate || p0 > 0;
         for (int64_t i = 0; i < m; i += MB) block(i, i + MB < m ? i + MB : m, n, k, p0, depth, &s, &t, a, panel, bias, c);
         p0 += depth;

@@ -27,23 +27,19 @@ static int push_one(lua_State *L, pk_status status, pk_tensor *t) {
     return 1;
 }
 
-/* idx_read(path) -> uint8 tensor */
-static int idx_read(lua_State *L) {
+static int read_tensor(lua_State *L, pk_status (*read)(const char *path, pk_tensor **out)) {
     pk_tensor *t = NULL;
     pk_status status;
     const char *path = check_path(L, 1);
-    L_RETRY(L, status, pk_idx_read(path, &t));
+    L_RETRY(L, status, read(path, &t));
     return push_one(L, status, t);
 }
 
+/* idx_read(path) -> uint8 tensor */
+static int idx_read(lua_State *L) { return read_tensor(L, pk_idx_read); }
+
 /* idx_images(path) -> uint8 {N,H,W,1} */
-static int idx_images(lua_State *L) {
-    pk_tensor *t = NULL;
-    pk_status status;
-    const char *path = check_path(L, 1);
-    L_RETRY(L, status, pk_idx_images(path, &t));
-    return push_one(L, status, t);
-}
+static int idx_images(lua_State *L) { return read_tensor(L, pk_idx_images); }
 
 /* idx_labels(path, classes) -> int32 {N}, 1 .. classes */
 static int idx_labels(lua_State *L) {

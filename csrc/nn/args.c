@@ -59,6 +59,13 @@ pk_status pk_args_run(pk_args *a, pk_tensor *const *in, int nin, pk_tensor **out
     return pk_apply1(a->op, a->params, in, nin, out);
 }
 
+pk_status pk_run_layer(const pk_op *op, const pk_module *m, pk_tensor *const *in, int nin, pk_tensor **out) {
+    pk_args args;
+    pk_args_begin(&args, op);
+    pk_args_copy(&args, m);
+    return pk_args_run(&args, in, nin, out);
+}
+
 pk_status pk_run1(const pk_op *op, pk_tensor *x, pk_tensor **out) { return pk_apply1(op, NULL, &x, 1, out); }
 
 pk_status pk_run2(const pk_op *op, pk_tensor *x, pk_tensor *y, pk_tensor **out) {

@@ -12,13 +12,15 @@ typedef struct pk_args {
 
 /* The op's defaults; a seed field gets a fresh stream. */
 void pk_args_begin(pk_args *a, const pk_op *op);
-/* Set what pk_schema_set can. An unknown name is our own bug: it is remembered
- * and pk_args_run reports it. */
+/* Set what pk_schema_set can. An unknown name is our own bug: it is remembered and pk_args_run reports it. */
 void pk_args_set(pk_args *a, const char *name, double value);
 /* Set every parameter whose name and type a field of the module's options has. */
 void pk_args_copy(pk_args *a, const pk_module *m);
 /* Run with the inputs (null for absent ones): one output. */
 pk_status pk_args_run(pk_args *a, pk_tensor *const *in, int nin, pk_tensor **out);
+
+/* All of it: the op of a layer, its parameters the layer's options of the same names. */
+pk_status pk_run_layer(const pk_op *op, const pk_module *m, pk_tensor *const *in, int nin, pk_tensor **out);
 
 /* op(x) with all defaults. */
 pk_status pk_run1(const pk_op *op, pk_tensor *x, pk_tensor **out);

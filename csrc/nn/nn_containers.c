@@ -59,10 +59,7 @@ const pk_class pk_class_Residual = {
 /* ---- Concat and Parallel ---- */
 
 static pk_status join(pk_module *m, pk_tensor *const *part, pk_tensor **y) {
-    pk_args args;
-    pk_args_begin(&args, &pk_op_concat);
-    pk_args_copy(&args, m);
-    return pk_args_run(&args, part, m->nchildren, y);
+    return pk_run_layer(&pk_op_concat, m, part, m->nchildren, y);
 }
 
 static pk_status check_children(const pk_module *m) {

@@ -21,10 +21,7 @@ static pk_status build(pk_module *m) {
 
 static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     pk_tensor *in[] = {x, pk_module_tensor(m, "weight"), pk_module_tensor(m, "bias")};
-    pk_args args;
-    pk_args_begin(&args, &pk_op_conv2d);
-    pk_args_copy(&args, m);
-    return pk_args_run(&args, in, 3, y);
+    return pk_run_layer(&pk_op_conv2d, m, in, 3, y);
 }
 
 static void describe(const pk_module *m, char *text, size_t size) {

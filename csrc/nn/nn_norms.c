@@ -27,10 +27,7 @@ static pk_status affine_build(pk_module *m) {
 
 static pk_status layer_norm_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     pk_tensor *in[] = {x, pk_module_tensor(m, "weight"), pk_module_tensor(m, "bias")};
-    pk_args args;
-    pk_args_begin(&args, &pk_op_layer_norm);
-    pk_args_copy(&args, m);
-    return pk_args_run(&args, in, 3, y);
+    return pk_run_layer(&pk_op_layer_norm, m, in, 3, y);
 }
 
 static const pk_field layer_norm_fields[] = {
@@ -118,10 +115,7 @@ static pk_status grn_build(pk_module *m) { return add_affine(m, "weight", "bias"
 
 static pk_status grn_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     pk_tensor *in[] = {x, pk_module_tensor(m, "weight"), pk_module_tensor(m, "bias")};
-    pk_args args;
-    pk_args_begin(&args, &pk_op_grn);
-    pk_args_copy(&args, m);
-    return pk_args_run(&args, in, 3, y);
+    return pk_run_layer(&pk_op_grn, m, in, 3, y);
 }
 
 static const pk_field grn_fields[] = {

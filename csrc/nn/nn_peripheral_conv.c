@@ -23,10 +23,7 @@ static pk_status build(pk_module *m) {
 
 static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     pk_tensor *in[] = {x, pk_module_tensor(m, "weight"), pk_module_tensor(m, "position"), pk_module_tensor(m, "bias")};
-    pk_args args;
-    pk_args_begin(&args, &pk_op_peripheral_conv);
-    pk_args_copy(&args, m);
-    return pk_args_run(&args, in, 4, y);
+    return pk_run_layer(&pk_op_peripheral_conv, m, in, 4, y);
 }
 
 static void describe(const pk_module *m, char *text, size_t size) {

@@ -54,10 +54,7 @@ typedef struct softmax_options {
 } softmax_options;
 
 static pk_status softmax_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
-    pk_args args;
-    pk_args_begin(&args, &pk_op_softmax);
-    pk_args_copy(&args, m);
-    return pk_args_run(&args, &x, 1, y);
+    return pk_run_layer(&pk_op_softmax, m, &x, 1, y);
 }
 
 static const pk_field softmax_fields[] = {F_DIM(softmax_options, dim, -1, "dimension that sums to 1")};
@@ -79,10 +76,7 @@ typedef struct drop_options {
 
 static pk_status drop(const pk_op *op, pk_module *m, pk_tensor *x, pk_tensor **y) {
     if (!m->training || ((const drop_options *)m->options)->p == 0) return identity_forward(m, x, y);
-    pk_args args;
-    pk_args_begin(&args, op);
-    pk_args_copy(&args, m);
-    return pk_args_run(&args, &x, 1, y);
+    return pk_run_layer(op, m, &x, 1, y);
 }
 static pk_status dropout_forward(pk_module *m, pk_tensor *x, pk_tensor **y) { return drop(&pk_op_dropout, m, x, y); }
 static pk_status drop_path_forward(pk_module *m, pk_tensor *x, pk_tensor **y) { return drop(&pk_op_drop_path, m, x, y); }
@@ -120,10 +114,7 @@ typedef struct pool_options {
 } pool_options;
 
 static pk_status pool(const pk_op *op, pk_module *m, pk_tensor *x, pk_tensor **y) {
-    pk_args args;
-    pk_args_begin(&args, op);
-    pk_args_copy(&args, m);
-    return pk_args_run(&args, &x, 1, y);
+    return pk_run_layer(op, m, &x, 1, y);
 }
 static pk_status avg_pool_forward(pk_module *m, pk_tensor *x, pk_tensor **y) { return pool(&pk_op_avg_pool, m, x, y); }
 static pk_status max_pool_forward(pk_module *m, pk_tensor *x, pk_tensor **y) { return pool(&pk_op_max_pool, m, x, y); }

@@ -1,6 +1,7 @@
 -- Data sets and loaders: files read by the core, everything else here.
 local core = require "pelk.core"
 local options = require "pelk.options"
+local show = require "pelk.show"
 local Loader = require "pelk.data.loader"
 local Set = require "pelk.data.set"
 
@@ -10,11 +11,14 @@ local data = {}
 
 data.transforms = {}
 for _, kind in ipairs(core.transforms()) do
-  data.transforms[kind.name] = function(given) return core.transform(kind.name, given) end
+  data.transforms[kind.name] = function(given)
+    return options.call(core.transform, kind.name, given)
+  end
 end
 setmetatable(data.transforms, {
-  __index = function(_, name) return core.transform(name) end, -- raises, naming those there are
+  __index = function(_, name) return options.call(core.transform, name) end, -- raises, naming those there are
 })
+show.part("pelk.data.transforms", data.transforms)
 
 -- ---- data sets ----
 
@@ -115,4 +119,4 @@ end
 -- data.loader(ds, {batch = 128, shuffle = false, seed = 0, transforms = {...}, drop_last = false})
 data.loader = Loader.new
 
-return data
+return show.part("pelk.data", data)

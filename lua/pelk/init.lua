@@ -2,13 +2,15 @@
 -- optim, data, viz, sparse, sweep and train are loaded when first used.
 
 local core = require "pelk.core"
+local options = require "pelk.options"
+local show = require "pelk.show"
 require "pelk.module"
 
 local pelk = {
   _VERSION = core._VERSION,
   -- the library
-  config = core.config, set_threads = core.set_threads, threads = core.threads, set_isa = core.set_isa,
-  manual_seed = core.manual_seed, memory = core.memory, reset_peak = core.reset_peak, trim = core.trim,
+  set_threads = core.set_threads, threads = core.threads, set_isa = core.set_isa,
+  manual_seed = core.manual_seed, reset_peak = core.reset_peak, trim = core.trim,
   clock = core.clock, no_grad = core.no_grad, with_grad = core.with_grad, grad_enabled = core.grad_enabled,
   -- tensors
   tensor = core.tensor, zeros = core.zeros, ones = core.ones, full = core.full, empty = core.empty,
@@ -17,9 +19,18 @@ local pelk = {
   Tensor = core.Tensor, Module = core.Module,
 }
 
+-- config() -> {version, isa, isas, threads, cores, blas, jpeg, compiler}; prints as lines.
+function pelk.config() return show.record(core.config()) end
+
+-- memory() -> {live, peak, pooled, system_calls}: bytes, and how often memory was asked of the system; prints as lines.
+function pelk.memory() return show.record(core.memory()) end
+
+-- grid(k, {radius = 2, base = 2, rule = "truncate"}) -> the sharing grid of a k x k kernel: a list of widths.
+function pelk.grid(k, given) return show.row(options.call(core.grid, k, given)) end
+
 -- expand_kernel(w, S) -> the dense {k,k,C} kernel of a shared one {k',k',C}; S is the grid, as pelk.grid gives it.
 function pelk.expand_kernel(w, S)
-  return core.ops.expand_kernel(w, {grid = S})
+  return options.call(core.ops.expand_kernel, w, {grid = S})
 end
 
 -- Parts that are modules of their own, and functions that live in one: name -> module, field (nil: all of it).
@@ -33,7 +44,7 @@ local lazy = {
 local function load_part(name)
   local path, field = lazy[name][1], lazy[name][2]
   if not package.searchpath(path, package.path) and not package.preload[path] and core[name] ~= nil then
-    return core[name]
+    return type(core[name]) == "table" and show.part("pelk." .. name, core[name]) or core[name]
   end
   local part = require(path)
   if field and type(part) == "table" then return part[field] end

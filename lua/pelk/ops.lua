@@ -1,6 +1,8 @@
 -- pelk.ops: the differentiable operations of the core, and the sugar that options alone do not give.
 
 local core = require "pelk.core"
+local options_of = require "pelk.options"
+local show = require "pelk.show"
 
 local ops = setmetatable({}, {__index = core.ops})
 
@@ -20,7 +22,7 @@ function ops.peripheral_conv(x, w, ...)
     end
   end
   rest[n + 1] = options
-  return core.ops.peripheral_conv(x, w, table.unpack(rest, 1, n + 1))
+  return options_of.call(core.ops.peripheral_conv, x, w, table.unpack(rest, 1, n + 1))
 end
 
 -- One line for an op of list(): "linear(x, w, b?, {stride=1})".
@@ -41,20 +43,18 @@ local function signature(op)
 end
 
 local op_mt = {__tostring = signature}
-local list_mt = {
-  __tostring = function(list)
-    local lines = {}
-    for i, op in ipairs(list) do lines[i] = signature(op) end
-    return table.concat(lines, "\n")
-  end,
-}
 
--- list() -> every op: name, doc, inputs, parameters (type, default, min, max, choices), differentiable; prints as the
+-- list(pattern?) -> every op, or those whose name holds the Lua pattern: name, doc, inputs, parameters (type, default, min, max, choices), differentiable; prints as the
 -- list of signatures.
-function ops.list()
-  local list = core.ops.list()
-  for _, op in ipairs(list) do setmetatable(op, op_mt) end
-  return setmetatable(list, list_mt)
+function ops.list(pattern)
+  if pattern ~= nil and type(pattern) ~= "string" then
+    error("ops.list: the pattern must be a string, got " .. type(pattern), 2)
+  end
+  local list = {}
+  for _, op in ipairs(core.ops.list()) do
+    if not pattern or options_of.call(string.find, op.name, pattern) then list[#list + 1] = setmetatable(op, op_mt) end
+  end
+  return show.list(list)
 end
 
-return ops
+return show.part("pelk.ops", ops, core.ops)

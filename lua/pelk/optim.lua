@@ -2,20 +2,27 @@
 -- @module pelk.optim
 
 local core = require("pelk.core")
+local lookup = require("pelk.options")
+local show = require("pelk.show")
 
 local optim = {}
+
+local function new(kind, model, options)
+  lookup.check_module(kind, model)
+  return lookup.call(core.optim_new, kind, model, options)
+end
 
 --- AdamW (decoupled weight decay). Moves the model's parameters into one arena.
 -- Weight decay skips one-dimensional parameters, position maps, and names that hold a part listed in no_decay.
 -- @tparam Module model
 -- @tab[opt] options lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.05, no_decay={}
 -- @treturn Optimizer opt:step(), opt:zero_grad(), opt.lr (readable and writable), opt.steps
-function optim.adamw(model, options) return core.optim_new("adamw", model, options) end
+function optim.adamw(model, options) return new("adamw", model, options) end
 
 --- Stochastic gradient descent with momentum, as PyTorch's.
 -- @tparam Module model
 -- @tab[opt] options lr=0.1, momentum=0.9, dampening=0, weight_decay=0, nesterov=false, no_decay={}
-function optim.sgd(model, options) return core.optim_new("sgd", model, options) end
+function optim.sgd(model, options) return new("sgd", model, options) end
 
 --- Scale all gradients of the model so that their common 2-norm is at most n.
 -- @treturn number the norm before
@@ -29,34 +36,35 @@ local kinds = {}
 function kinds.cosine(s, t) return s.min_lr + 0.5 * (s.lr - s.min_lr) * (1 + math.cos(math.pi * t)) end
 function kinds.linear(s, t) return s.lr + (s.min_lr - s.lr) * t end
 function kinds.constant(s) return s.lr end
+function kinds.step(s, _, step)
+  return math.max(s.min_lr, s.lr * s.decay_rate ^ ((step - s.warmup_steps) // s.decay_steps))
+end
 
-local known = { kind = true, lr = true, min_lr = true, warmup_steps = true, total_steps = true, warmup_lr = true }
+local schedule_rules = {
+  kind = { "string", "cosine" }, lr = { "number", nil, 0 }, total_steps = { "number", nil, 0 },
+  min_lr = { "number", 1e-6, 0 }, warmup_steps = { "number", 0, 0 }, warmup_lr = { "number", 0, 0 },
+  decay_steps = { "number", nil, 1 }, decay_rate = { "number", 0.1, 0 },
+}
 
 --- A schedule: a function of the step (from 0) that gives the learning rate.
--- Warm-up is linear from warmup_lr; then kind falls from lr to min_lr at total_steps.
--- @tab options kind="cosine"|"linear"|"constant", lr, total_steps, warmup_steps=0, warmup_lr=0, min_lr=1e-6
+-- Warm-up is linear from warmup_lr; then kind "cosine" or "linear" falls from lr to min_lr at total_steps, "step"
+-- multiplies by decay_rate every decay_steps, but not below min_lr.
+-- @tab given kind="cosine"|"linear"|"step"|"constant", lr, total_steps, warmup_steps=0, warmup_lr=0, min_lr=1e-6,
+--   decay_steps (for "step"), decay_rate=0.1
 -- @treturn function lr = schedule(step)
-function optim.schedule(options)
-  if type(options) ~= "table" then error("schedule: expected a table of options, got " .. type(options), 2) end
-  for k in pairs(options) do
-    if not known[k] then
-      error(("schedule: no option '%s'; there are kind, lr, min_lr, warmup_lr, warmup_steps, total_steps"):format(k), 2)
-    end
-  end
-  local s = { kind = "cosine", min_lr = 1e-6, warmup_steps = 0, warmup_lr = 0 }
-  for k, v in pairs(options) do s[k] = v end
+-- @raise for unknown options and values that do not fit
+function optim.schedule(given)
+  local s = lookup.read("schedule", given, schedule_rules)
   local fall = kinds[s.kind]
-  if not fall then error(("schedule: kind '%s' is none of cosine, linear, constant"):format(tostring(s.kind)), 2) end
-  for _, k in ipairs({ "lr", "min_lr", "warmup_steps", "warmup_lr", "total_steps" }) do
-    if type(s[k]) ~= "number" or s[k] < 0 or s[k] ~= s[k] then
-      error(("schedule: %s must be a number of at least 0, got %s"):format(k, tostring(s[k])), 2)
-    end
+  if not fall then error(("schedule: kind '%s' is none of constant, cosine, linear, step"):format(s.kind), 2) end
+  for _, name in ipairs({ "lr", "total_steps", s.kind == "step" and "decay_steps" or nil }) do
+    if not s[name] then error(("schedule: %s is required"):format(name), 2) end
   end
   return function(step)
     if step < s.warmup_steps then return s.warmup_lr + (s.lr - s.warmup_lr) * (step + 1) / s.warmup_steps end
     local rest = math.max(1, s.total_steps - s.warmup_steps)
-    return fall(s, math.min(1, (step - s.warmup_steps) / rest))
+    return fall(s, math.min(1, (step - s.warmup_steps) / rest), step)
   end
 end
 
-return optim
+return show.part("pelk.optim", optim)

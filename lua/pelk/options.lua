@@ -40,6 +40,28 @@ local function matches(value, wanted)
   return false
 end
 
+-- What to add to a message about the unknown `word`: ", did you mean 'batch'?", or nothing.
+function options.hint(word, list)
+  local near = options.nearest(tostring(word), list)
+  return near and (", did you mean '" .. near .. "'?") or ""
+end
+
+-- What f(...) returns. What it raises is said of the line that called the caller: for functions of the core that are
+-- called on behalf of a user.
+function options.call(f, ...)
+  local results = table.pack(pcall(f, ...))
+  if not results[1] then error(results[2], 3) end
+  return table.unpack(results, 2, results.n)
+end
+
+-- A module, and no other userdata or table.
+function options.check_module(owner, m)
+  if type(m) ~= "userdata" or getmetatable(m) ~= "pelk.Module" then
+    error(("%s: the model must be a pelk.Module, got %s"):format(owner, type(m) == "userdata"
+      and type(getmetatable(m)) == "string" and getmetatable(m) or type(m)), 3)
+  end
+end
+
 -- options.read("loader", given, {batch = {"integer", 128}, ...}): a new table with defaults filled in; a rule is
 -- {type, default, least}, the type "a|b" or "any". Integers that came as floats become integers.
 function options.read(owner, given, rules)
@@ -56,9 +78,8 @@ function options.read(owner, given, rules)
   for key, value in pairs(given) do
     local rule = rules[key]
     if not rule then
-      local near = options.nearest(tostring(key), names)
-      error(("%s: unknown option '%s'%s (options: %s)"):format(owner, tostring(key),
-        near and (", did you mean '" .. near .. "'?") or "", table.concat(names, ", ")), 3)
+      error(("%s: unknown option '%s'%s (options: %s)"):format(owner, tostring(key), options.hint(key, names),
+        table.concat(names, ", ")), 3)
     end
     if not matches(value, rule[1]) then
       error(("%s: %s must be %s, got %s"):format(owner, key, rule[1]:gsub("|", " or "), type(value)), 3)

@@ -2,6 +2,7 @@
 -- drawn by gnuplot where it is installed.
 local core = require "pelk.core"
 local options = require "pelk.options"
+local show = require "pelk.show"
 
 local viz = {}
 
@@ -110,4 +111,4 @@ end
 -- viz.curves(history or path of summary.csv, path, {title =, width = 1200, height = 500}): see viz/curves.lua.
 viz.curves = require "pelk.viz.curves"
 
-return viz
+return show.part("pelk.viz", viz)

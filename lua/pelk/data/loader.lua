@@ -24,7 +24,7 @@ function Loader.new(ds, given)
   if not o.transforms then
     o.transforms = ds.x:dtype() == "uint8" and { core.transform("to_float") } or {}
   end
-  local item = core.batch_shape(ds.x, o.transforms) -- raises what does not fit now, not in the first epoch
+  local item = options.call(core.batch_shape, ds.x, o.transforms) -- raises what does not fit now, not in the first epoch
   return setmetatable({ ds = ds, batch = o.batch, shuffle = o.shuffle, seed = o.seed, transforms = o.transforms,
     drop_last = o.drop_last, classes = ds.classes, next_epoch = 1, item = item }, Loader)
 end
@@ -74,7 +74,8 @@ end
 function Loader:set_epoch(n) self.next_epoch = check_number("epoch", n, 0) end
 
 -- for x, y in loader() do ... end
-function Loader:__call()
+function Loader:__call(...)
+  if select("#", ...) > 0 then error("loader: a loop needs its brackets: for x, y in loader() do", 2) end
   local n = self.next_epoch
   self.next_epoch = n + 1
   return self:epoch(n)

@@ -17,6 +17,10 @@ end
 -- @treturn table {top1, top5 (per cent), loss (mean cross-entropy), n}; prints as a line. nil when stopped.
 local function evaluate(model, loader, given)
   local o = options.read("evaluate", given, rules)
+  options.check_module("evaluate", model)
+  if type(loader) ~= "table" or type(loader.epoch) ~= "function" then
+    error("evaluate: the second argument must be a loader (pelk.data.loader)", 2)
+  end
   local was_training = model.training
   local bar = progress.new(o.label, loader:size(), { quiet = not o.progress })
   local loss, top1, top5, n = 0.0, 0, 0, 0

@@ -62,6 +62,10 @@ local function make_schedule(o, lr, batches)
     given.warmup_steps = math.floor(given.warmup_epochs * batches + 0.5)
     given.warmup_epochs = nil
   end
+  if given.decay_epochs then
+    given.decay_steps = math.max(1, math.floor(given.decay_epochs * batches + 0.5))
+    given.decay_epochs = nil
+  end
   given.lr = given.lr or lr
   given.total_steps = given.total_steps or o.epochs * batches
   return optim.schedule(given)
@@ -69,7 +73,7 @@ end
 
 local function make_loss(o)
   if type(o.loss) == "function" then return o.loss end
-  local given = o.loss or {}
+  local given = options.read("train: loss", o.loss, { label_smoothing = { "number", 0, 0 } })
   return function(logits, y) return core.ops.cross_entropy(logits, y, given) end
 end
 
@@ -184,6 +188,7 @@ end
 
 local function check(o)
   if not o.model then error("train: model is required", 0) end
+  options.check_module("train", o.model)
   if not o.train then error("train: train (a loader) is required", 0) end
   for _, name in ipairs({ "train", "val" }) do
     if o[name] and type(o[name].epoch) ~= "function" then
@@ -245,7 +250,8 @@ end
 -- @tab given
 --   model, train (loader); val (loader), epochs=10,
 --   optimizer={name="adamw"|"sgd", lr=, weight_decay=, ...} or an Optimizer,
---   schedule={kind="cosine"|"linear"|"constant", warmup_epochs=, min_lr=} (constant without),
+--   schedule={kind="cosine"|"linear"|"step"|"constant", warmup_epochs=, min_lr=, decay_epochs=, decay_rate=} (constant
+--   without),
 --   loss={label_smoothing=} or function(logits, y), clip_grad (largest gradient norm),
 --   out (the run's folder), resume=false, save_minutes=5, seed (of everything random that the library draws),
 --   callbacks={step=function(info), epoch=function(row, history)}, progress=true
