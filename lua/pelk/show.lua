@@ -1,0 +1,68 @@
+--- How tables print: lists of names, records of options, parts of the library. Only tostring is added; they stay plain
+-- tables otherwise.
+local show = {}
+
+--- A value in one line: "{9,8,4}", "\"valid\"", "{...}" for what is deeper.
+local function short(value, deep)
+  if type(value) == "string" then return ("%q"):format(value) end
+  if type(value) ~= "table" then return tostring(value) end
+  if #value == 0 or deep then return next(value) == nil and "{}" or "{...}" end
+  local parts = {}
+  for i = 1, math.min(#value, 16) do parts[i] = short(value[i], true) end
+  return "{" .. table.concat(parts, ", ") .. (#value > 16 and ", ..." or "") .. "}"
+end
+
+local function sorted_keys(t)
+  local keys = {}
+  for key in pairs(t) do keys[#keys + 1] = tostring(key) end
+  table.sort(keys)
+  return keys
+end
+
+local list_mt = { __tostring = function(t)
+  local lines = {}
+  for i, value in ipairs(t) do lines[i] = tostring(value) end
+  return table.concat(lines, "\n")
+end }
+
+local row_mt = { __tostring = short }
+
+local record_mt = { __tostring = function(t)
+  local keys, lines, width = sorted_keys(t), {}, 0
+  for _, key in ipairs(keys) do width = math.max(width, #key) end
+  for i, key in ipairs(keys) do lines[i] = key .. (" "):rep(width - #key) .. " = " .. short(t[key]) end
+  return table.concat(lines, "\n")
+end }
+
+--- A list that prints one element a line.
+function show.list(t) return setmetatable(t, list_mt) end
+
+--- A list that prints in one line: {2,1,1,1,2}.
+function show.row(t) return setmetatable(t, row_mt) end
+
+--- A table that prints as lines of "name = value", sorted.
+function show.record(t) return setmetatable(t, record_mt) end
+
+--- Is it one of the tables above, plain but for how it prints?
+function show.is_plain(t)
+  local mt = getmetatable(t)
+  return mt == nil or mt == list_mt or mt == row_mt or mt == record_mt
+end
+
+--- A part of the library (pelk.nn) that prints as the names in it, its own and those of `more`.
+-- @string title
+-- @tab part gets its __tostring; a metatable it has stays
+-- @tab[opt] more where the part finds what it has not itself
+function show.part(title, part, more)
+  local mt = getmetatable(part) or {}
+  function mt.__tostring()
+    local names = {}
+    for _, from in ipairs({ part, more }) do
+      for key in pairs(from) do names[key] = true end
+    end
+    return title .. ": " .. table.concat(sorted_keys(names), " ")
+  end
+  return setmetatable(part, mt)
+end
+
+return show
