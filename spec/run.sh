@@ -4,11 +4,14 @@ set -u
 : "${BUILD:=build}" "${LUA:=lua5.4}" "${MAKE:=make}"
 passed=0 failed=0
 
-# One step that passes or fails as a whole.
+# One step that passes or fails as a whole; what it skips, it says.
 step() {
   name=$1
   shift
   if out=$("$@" 2>&1); then
+    case $out in
+      skipped:*) echo "$out" && return ;;
+    esac
     passed=$((passed + 1))
     echo "ok    $name"
   else
@@ -46,6 +49,7 @@ counted specs sh spec/busted.sh "$BUILD"
 step lint sh spec/lint.sh
 step 'exported symbols' sh spec/symbols.sh "$BUILD/pelk/core.so"
 step 'headers compile alone' sh spec/headers.sh "$BUILD"
+step 'kernels compile for NEON' sh spec/cross.sh
 step 'rock: build, install, use elsewhere' sh spec/rock.sh
 if command -v clang >/dev/null 2>&1; then
   step 'clang builds it too' "$MAKE" --no-print-directory -j"$cores" CC=clang BUILD=build/clang all

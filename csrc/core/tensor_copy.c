@@ -141,7 +141,10 @@ static void add_row(void *dst, int64_t ds, const void *src, int64_t ss, int64_t 
     static void name(void *dst, int64_t ds, const void *src, int64_t ss, int64_t n, double value) {          \
         type *d = dst, v = convert(value);                                                                  \
         (void)src, (void)ss;                                                                                \
-        for (int64_t i = 0; i < n; i++) d[i * ds] = v;                                                      \
+        if (ds == 1 && v == 0)                                                                              \
+            memset(d, 0, (size_t)n * sizeof *d);                                                            \
+        else                                                                                                \
+            for (int64_t i = 0; i < n; i++) d[i * ds] = v;                                                  \
     }
 FILL(fill_f32, float, (float))
 FILL(fill_i32, int32_t, to_i32)
