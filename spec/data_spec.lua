@@ -229,6 +229,28 @@ describe("transforms", function()
     assert.is_true(crop:allclose(pelk.ones { 4, 8, 8, 3 }))
   end)
 
+  it("change colours within their bounds", function()
+    local x = pelk.rand { 200, 3, 3, 3 }
+    local function only(name, amount)
+      local given = { brightness = 0, contrast = 0, saturation = 0 }
+      given[name] = amount or 0.5
+      return T.color_jitter(given)
+    end
+    assert.is_true(run(x, { only("contrast", 0) }):allclose(x, { atol = 1e-6 }))
+    local ratio = (run(x, { only("brightness") }) / x):reshape { 200, 27 }
+    assert.is_true(ratio:allclose(ratio:mean { dim = 2, keepdim = true }:expand { 200, 27 }, { rtol = 1e-4 }))
+    assert.truthy(ratio:min():item() > 0.499 and ratio:max():item() < 1.501)
+    assert.truthy(ratio:min():item() < 0.6 and ratio:max():item() > 1.4)
+    local grey = pelk.tensor { 0.299, 0.587, 0.114 }
+    local function greys(t) return (t * grey):sum(4) end
+    local contrast, saturation = run(x, { only("contrast") }), run(x, { only("saturation") })
+    assert.is_true(greys(saturation):allclose(greys(x), { atol = 1e-5 }))
+    assert.is_true(greys(contrast):mean { 2, 3 }:allclose(greys(x):mean { 2, 3 }, { atol = 1e-5 }))
+    assert.is_false(contrast:allclose(x, { atol = 0.01 }) or saturation:allclose(x, { atol = 0.01 }))
+    local one = pelk.rand { 4, 3, 3, 1 }
+    assert.is_true(run(one, { only("saturation") }):allclose(one, { atol = 1e-6 }))
+  end)
+
   it("happen as often as they should", function()
     local x = count { 1, 1, 2, 1 }:expand { 2000, 1, 2, 1 }:contiguous()
     local t, flipped = run(x, { T.hflip { p = 0.3 } }):flat(), 0
@@ -239,7 +261,7 @@ describe("transforms", function()
   it("are the same on any number of threads", function()
     local x = core.randn { 64, 9, 9, 2 }
     local pipeline = { T.random_crop { padding = 2 }, T.hflip {}, T.random_resized_crop { size = 8 },
-      T.random_erasing { p = 0.5 } }
+      T.random_erasing { p = 0.5 }, T.color_jitter {} }
     local threads = core.threads()
     core.set_threads(1)
     local one = run(x, pipeline, 5, 2)
@@ -359,5 +381,13 @@ describe("loaders", function()
     raises("must be a data set", data.loader, {})
     raises("crop of 9 x 9", data.loader, ds, { transforms = { T.center_crop { size = 9 } } })
     raises("start_batch must be", data.loader(ds).epoch, data.loader(ds), 1, 0)
+  end)
+
+  it("say how a loop over them is written", function()
+    local loader = data.loader(ds, { batch = 8 })
+    raises("for x, y in loader%(%) do", function()
+      local total = 0
+      for x in loader do total = total + x:numel() end
+    end)
   end)
 end)

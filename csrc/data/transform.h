@@ -48,5 +48,6 @@ pk_status pk_transform_new(const pk_transform_kind *kind, const void *options, p
 void pk_transform_free(pk_transform *t);
 
 extern const pk_transform_kind pk_transform_resize, pk_transform_random_resized_crop; /* resize.c */
+extern const pk_transform_kind pk_transform_color_jitter;                             /* color.c */
 
 #endif

@@ -24,7 +24,7 @@ function Loader.new(ds, given)
   if not o.transforms then
     o.transforms = ds.x:dtype() == "uint8" and { core.transform("to_float") } or {}
   end
-  local item = options.call(core.batch_shape, ds.x, o.transforms) -- raises what does not fit now, not in the first epoch
+  local item = options.call(core.batch_shape, ds.x, o.transforms) -- what does not fit is an error now, not in an epoch
   return setmetatable({ ds = ds, batch = o.batch, shuffle = o.shuffle, seed = o.seed, transforms = o.transforms,
     drop_last = o.drop_last, classes = ds.classes, next_epoch = 1, item = item }, Loader)
 end
