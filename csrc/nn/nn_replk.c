@@ -78,7 +78,7 @@ static void describe(const pk_module *m, char *text, size_t size) {
 static pk_status replk_build(pk_module *m) {
     const options *o = m->options;
     const pk_mixer mixer = {.mixer = PK_MIXER_DENSE, .kernel = o->kernel, .small_kernel = o->small_kernel,
-                            .partial = 1, .reparam = true};
+                            .radius = 2, .base = 2, .partial = 1, .reparam = true}; /* the grid's numbers are not used */
     PK_TRY(add_batch_norm(m, "prelkb_bn", o->channels));
     PK_TRY(add_pointwise(m, "pw1", o->channels, inner(o)));
     PK_TRY(pk_partial_make(m, "large_kernel", &mixer, inner(o), NULL));
