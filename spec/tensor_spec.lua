@@ -123,7 +123,7 @@ describe("looking at tensors", function()
 
   it("gives numbers", function()
     assert.equal(5, t[2][2]:item())
-    raises("item wants one element, the tensor is {2,3}", t.item, t)
+    raises("item: wants one element, the tensor is {2,3}", t.item, t)
   end)
 
   it("converts", function()

@@ -57,6 +57,8 @@ void l_read_field(lua_State *L, int index, const char *owner, const pk_field *fi
  * seeds, ranges. */
 void l_read_table(lua_State *L, int index, const char *owner, const pk_field *fields, int count, void *params,
                   uint64_t *seen);
+/* Raise for the key below the stack's top, naming the nearest option there is. */
+int l_unknown_option(lua_State *L, const char *owner, const pk_field *fields, int count);
 void l_read_end(lua_State *L, const char *owner, const pk_field *fields, int count, void *params, uint64_t seen);
 /* A new zeroed userdata on the stack's top for a parameter struct of size bytes, filled with the defaults. */
 void *l_new_params(lua_State *L, const pk_field *fields, int count, size_t size);

@@ -62,8 +62,9 @@ static void take_positional(lua_State *L, l_args *a, int index) {
     const pk_arg *input = input_at(op, a->nin);
     bool wanted = input != NULL && !(input->flags & (PK_OPTIONAL | PK_VARIADIC));
     if (wanted || a->positional >= op->nfields)
-        luaL_error(L, "%s: argument %d: %s expected, got %s; wants (%s)", op->name, index,
-                   wanted ? input->name : "an option table", l_given(L, index), signature(L, op));
+        luaL_error(L, "%s: argument %d%s%s: %s expected, got %s; wants (%s)", op->name, index, wanted ? ", " : "",
+                   wanted ? input->name : "", wanted ? "a tensor" : "an option table", l_given(L, index),
+                   signature(L, op));
     const pk_field *f = &op->fields[a->positional++];
     l_read_field(L, index, op->name, f, a->params);
     a->seen |= (uint64_t)1 << (f - op->fields);

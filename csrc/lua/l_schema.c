@@ -177,7 +177,7 @@ static const char *known_fields(lua_State *L, const pk_field *fields, int count)
     return lua_tostring(L, -1);
 }
 
-static int unknown_field(lua_State *L, const char *owner, const pk_field *fields, int count) {
+int l_unknown_option(lua_State *L, const char *owner, const pk_field *fields, int count) {
     if (lua_type(L, -2) != LUA_TSTRING)
         return luaL_error(L, "%s: options have names, got the key %s", owner, l_given(L, -2));
     const char *near = pk_schema_nearest(fields, count, lua_tostring(L, -2));
@@ -192,7 +192,7 @@ void l_read_table(lua_State *L, int index, const char *owner, const pk_field *fi
     luaL_checkstack(L, 8, "options");
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
         const pk_field *f = lua_type(L, -2) == LUA_TSTRING ? pk_schema_find(fields, count, lua_tostring(L, -2)) : NULL;
-        if (f == NULL) unknown_field(L, owner, fields, count);
+        if (f == NULL) l_unknown_option(L, owner, fields, count);
         l_read_field(L, -1, owner, f, params);
         *seen |= (uint64_t)1 << (f - fields);
     }

@@ -71,7 +71,7 @@ static void push_number(lua_State *L, const pk_tensor *t, const int64_t *index) 
 static int item(lua_State *L) {
     const pk_tensor *t = l_check_tensor(L, 1);
     int64_t first[PK_MAX_DIMS] = {0};
-    if (pk_numel(t) != 1) l_arg_error(L, 1, "item wants one element, the tensor is %s", pk_shape_text(t));
+    if (pk_numel(t) != 1) luaL_error(L, "item: wants one element, the tensor is %s", pk_shape_text(t));
     push_number(L, t, first);
     return 1;
 }

@@ -32,7 +32,7 @@ static void read_named(lua_State *L, int index, const char *owner, make_options 
         if (lua_isinteger(L, -2)) continue;
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
         const pk_field *f = pk_schema_find(make_fields, MAKE_FIELDS, name);
-        if (f == NULL) luaL_error(L, "%s: unknown option %s (options: dtype, requires_grad)", owner, l_given(L, -2));
+        if (f == NULL) l_unknown_option(L, owner, make_fields, MAKE_FIELDS);
         l_read_field(L, -1, owner, f, o);
     }
 }

@@ -19,7 +19,8 @@ static pk_status infer(pk_call *c) {
     PK_TRY(pk_want_ndim(c, 0, 2));
     const int64_t *s = c->in[0]->shape;
     bool labels = c->in[1]->dtype == PK_INT32;
-    PK_TRY(pk_want_shape(c, 1, labels ? 1 : 2, s, labels ? "one label for each row" : "a target for each logit"));
+    PK_TRY(pk_want_shape(c, 1, labels ? 1 : 2, s,
+                         labels ? "one label for each row" : "a target for each logit; class labels are int32"));
     PK_RETURN_IF(s[0] < 1 || s[1] < 1, PK_EINVAL, "cross_entropy: logits %s hold no row or no class",
                  pk_shape_text(c->in[0]));
     pk_out(c, 0, PK_FLOAT32, 0, NULL);
