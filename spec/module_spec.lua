@@ -279,6 +279,39 @@ Sequential(
   end)
 end)
 
+describe("every layer", function()
+  it("is made of the options that are required, and prints", function()
+    local values = { channels = 16, in_channels = 16, out_channels = 16, in_features = 16, out_features = 16,
+      hidden = 32, num_classes = 10 }
+    for _, class in ipairs(pelk.nn.list()) do
+      local given = {}
+      for _, option in ipairs(class.options) do
+        if option.required then given[option.name] = assert(values[option.name], option.name) end
+      end
+      if class.name == "Model" then given.depths, given.dims = { 1 }, { 16 } end
+      if class.name == "InceptionConv" then given.partial = 0.125 end
+      if class.name ~= "Lambda" then assert.equal(class.name, nn[class.name](given):class()) end
+      assert.truthy(tostring(class):find(class.name .. "(", 1, true))
+    end
+  end)
+end)
+
+describe("what prints", function()
+  it("is readable", function()
+    local m = nn.Linear(2, 3)
+    assert.equal("{3,2} float32, requires_grad\n{3} float32, requires_grad", tostring(m:parameters()))
+    assert.equal("bias   = {3} float32\nweight = {3,2} float32", tostring(m:state_dict()))
+    assert.equal("{2, 1, 1, 1, 1, 1, 2}", tostring(pelk.grid(9)))
+    assert.equal("Linear({in_features=, out_features=, bias=true})", tostring(pelk.nn.list("^Linear$")))
+    assert.truthy(tostring(pelk.nn):find("^pelk.nn: .* Linear "))
+    for _, part in ipairs({ "ops", "data", "optim", "viz" }) do
+      assert.truthy(tostring(pelk[part]):find("pelk." .. part .. ": ", 1, true))
+    end
+    assert.truthy(tostring(pelk.config()):find("threads  = %d"))
+    assert.truthy(tostring(pelk.memory()):find("live"))
+  end)
+end)
+
 describe("state", function()
   it("goes from one model to another", function()
     local function make() return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm(4)) end

@@ -145,6 +145,7 @@ describe("train", function()
       { { epoch = 3 }, "epochs" }, { { epochs = 0 }, "epochs" }, { { train = {} }, "loader" },
       { { optimizer = { name = "adam" } }, "adamw or sgd" }, { { optimizer = { lrr = 1 } }, "lr" },
       { { schedule = { kind = "stairs" } }, "cosine" }, { { callbacks = { batch = print } }, "step and epoch" },
+      { { loss = { label_smooth = 1 } }, "label_smoothing" }, { { model = pelk.zeros({ 2 }) }, "got pelk.Tensor" },
       { { resume = true }, "out" }, { { out = "/proc/nowhere" }, "/proc" }, { { model = "pelk" }, "model" },
     }) do
       local ok, message = pcall(run, case[1])
@@ -217,5 +218,16 @@ describe("optim", function()
     assert(lr(14) < 1e-12 and lr(99) < 1e-12)
     local line = pelk.optim.schedule({ kind = "linear", lr = 1, total_steps = 10, min_lr = 0.5 })
     assert.are.equal(0.75, line(5))
+    local steps = pelk.optim.schedule({ kind = "step", lr = 1, warmup_steps = 2, total_steps = 9, decay_steps = 3,
+      decay_rate = 0.5, min_lr = 0.3 })
+    local rates = {}
+    for i = 1, 9 do rates[i] = steps(i - 1) end
+    assert.are.same({ 0.5, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.3 }, rates)
+    for wanted, given in pairs({ ["did you mean 'total_steps'"] = { total_step = 3 }, ["lr is required"] = {},
+      ["decay_steps is required"] = { kind = "step", lr = 1, total_steps = 3 },
+      ["constant, cosine"] = { kind = "x" } }) do
+      local ok, message = pcall(pelk.optim.schedule, given)
+      assert(not ok and message:find(wanted), tostring(message))
+    end
   end)
 end)

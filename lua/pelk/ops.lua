@@ -25,36 +25,12 @@ function ops.peripheral_conv(x, w, ...)
   return options_of.call(core.ops.peripheral_conv, x, w, table.unpack(rest, 1, n + 1))
 end
 
--- One line for an op of list(): "linear(x, w, b?, {stride=1})".
-local function signature(op)
-  local parts = {}
-  for _, input in ipairs(op.inputs) do
-    parts[#parts + 1] = input.name .. (input.variadic and "..." or "") .. (input.optional and "?" or "")
-  end
-  local options = {}
-  for _, p in ipairs(op.parameters) do
-    local value = p.default
-    if type(value) == "string" then value = string.format("%q", value) end
-    if type(value) == "table" then value = "{" .. table.concat(value, ",") .. "}" end
-    options[#options + 1] = value == nil and p.name .. "=" or p.name .. "=" .. tostring(value)
-  end
-  if #options > 0 then parts[#parts + 1] = "{" .. table.concat(options, ", ") .. "}" end
-  return op.name .. "(" .. table.concat(parts, ", ") .. ")" .. (op.differentiable and "" or "  no gradient")
-end
+local op_mt = {__tostring = function(op)
+  return show.signature(op.name, op.inputs, op.parameters) .. (op.differentiable and "" or "  no gradient")
+end}
 
-local op_mt = {__tostring = signature}
-
--- list(pattern?) -> every op, or those whose name holds the Lua pattern: name, doc, inputs, parameters (type, default, min, max, choices), differentiable; prints as the
--- list of signatures.
-function ops.list(pattern)
-  if pattern ~= nil and type(pattern) ~= "string" then
-    error("ops.list: the pattern must be a string, got " .. type(pattern), 2)
-  end
-  local list = {}
-  for _, op in ipairs(core.ops.list()) do
-    if not pattern or options_of.call(string.find, op.name, pattern) then list[#list + 1] = setmetatable(op, op_mt) end
-  end
-  return show.list(list)
-end
+-- list(pattern?) -> every op, or those whose name holds the Lua pattern: name, doc, inputs, parameters (type, default,
+-- min, max, choices), differentiable; prints as the list of signatures.
+function ops.list(pattern) return show.matching("ops.list", core.ops.list(), op_mt, pattern) end
 
 return show.part("pelk.ops", ops, core.ops)

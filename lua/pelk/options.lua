@@ -1,6 +1,19 @@
 -- Option tables: an unknown field is an error that names it and the nearest known one; types are checked by name.
 local options = {}
 
+local home = debug.getinfo(1, "S").source:match("^.*[/\\]") or "@"
+
+-- Raise, as an error of the first line outside this library.
+function options.raise(message)
+  local level = 2
+  local info = debug.getinfo(level, "S")
+  while info and (info.what == "C" or info.source:sub(1, #home) == home) do
+    level = level + 1
+    info = debug.getinfo(level, "S")
+  end
+  error(message, info and level or 0)
+end
+
 -- How many letters to insert, drop or replace to get from a to b.
 local function distance(a, b)
   local row = {}
@@ -46,19 +59,19 @@ function options.hint(word, list)
   return near and (", did you mean '" .. near .. "'?") or ""
 end
 
--- What f(...) returns. What it raises is said of the line that called the caller: for functions of the core that are
--- called on behalf of a user.
+-- What f(...) returns, a function of the core called on behalf of a user: what it raises is said of their line.
 function options.call(f, ...)
   local results = table.pack(pcall(f, ...))
-  if not results[1] then error(results[2], 3) end
+  if not results[1] then options.raise(results[2]) end
   return table.unpack(results, 2, results.n)
 end
 
 -- A module, and no other userdata or table.
 function options.check_module(owner, m)
   if type(m) ~= "userdata" or getmetatable(m) ~= "pelk.Module" then
-    error(("%s: the model must be a pelk.Module, got %s"):format(owner, type(m) == "userdata"
-      and type(getmetatable(m)) == "string" and getmetatable(m) or type(m)), 3)
+    local name = type(m) == "userdata" and getmetatable(m)
+    name = type(name) == "string" and name or type(m)
+    options.raise(("%s: the model must be a pelk.Module, got %s"):format(owner, name))
   end
 end
 
@@ -67,7 +80,7 @@ end
 function options.read(owner, given, rules)
   if given == nil then given = {} end
   if type(given) ~= "table" then
-    error(("%s: options must be a table, got %s"):format(owner, type(given)), 3)
+    options.raise(("%s: options must be a table, got %s"):format(owner, type(given)))
   end
   local names, out = {}, {}
   for name, rule in pairs(rules) do
@@ -78,14 +91,14 @@ function options.read(owner, given, rules)
   for key, value in pairs(given) do
     local rule = rules[key]
     if not rule then
-      error(("%s: unknown option '%s'%s (options: %s)"):format(owner, tostring(key), options.hint(key, names),
-        table.concat(names, ", ")), 3)
+      options.raise(("%s: unknown option '%s'%s (options: %s)"):format(owner, tostring(key), options.hint(key, names),
+        table.concat(names, ", ")))
     end
     if not matches(value, rule[1]) then
-      error(("%s: %s must be %s, got %s"):format(owner, key, rule[1]:gsub("|", " or "), type(value)), 3)
+      options.raise(("%s: %s must be %s, got %s"):format(owner, key, rule[1]:gsub("|", " or "), type(value)))
     end
     if rule[3] and math.type(value) and (value < rule[3] or value ~= value) then
-      error(("%s: %s must be at least %s, got %s"):format(owner, key, rule[3], value), 3)
+      options.raise(("%s: %s must be at least %s, got %s"):format(owner, key, rule[3], value))
     end
     if type_of(value) == "integer" and not rule[1]:find("number") then value = math.tointeger(value) end
     out[key] = value

@@ -1,10 +1,13 @@
 --- How tables print: lists of names, records of options, parts of the library. Only tostring is added; they stay plain
 -- tables otherwise.
+local options = require("pelk.options")
+
 local show = {}
 
---- A value in one line: "{9,8,4}", "\"valid\"", "{...}" for what is deeper.
+--- A value in one line: "{9,8,4}", "\"valid\"", "{3,3,8} float32" of a tensor, "{...}" for what is deeper.
 local function short(value, deep)
   if type(value) == "string" then return ("%q"):format(value) end
+  if type(value) == "userdata" then return (tostring(value):gsub("^.*\n", "")) end
   if type(value) ~= "table" then return tostring(value) end
   if #value == 0 or deep then return next(value) == nil and "{}" or "{...}" end
   local parts = {}
@@ -21,7 +24,7 @@ end
 
 local list_mt = { __tostring = function(t)
   local lines = {}
-  for i, value in ipairs(t) do lines[i] = tostring(value) end
+  for i, value in ipairs(t) do lines[i] = type(value) == "userdata" and short(value) or tostring(value) end
   return table.concat(lines, "\n")
 end }
 
@@ -33,6 +36,30 @@ local record_mt = { __tostring = function(t)
   for i, key in ipairs(keys) do lines[i] = key .. (" "):rep(width - #key) .. " = " .. short(t[key]) end
   return table.concat(lines, "\n")
 end }
+
+--- "linear(x, w, b?, {stride=1})": a function from the lists that say what it takes.
+function show.signature(name, inputs, parameters)
+  local parts, named = {}, {}
+  for i, input in ipairs(inputs) do
+    parts[i] = input.name .. (input.variadic and "..." or "") .. (input.optional and "?" or "")
+  end
+  for i, p in ipairs(parameters) do named[i] = p.name .. "=" .. (p.default == nil and "" or short(p.default)) end
+  if #named > 0 then parts[#parts + 1] = "{" .. table.concat(named, ", ") .. "}" end
+  return name .. "(" .. table.concat(parts, ", ") .. ")"
+end
+
+--- The entries of a list whose name holds the Lua pattern (all without one), each with the metatable.
+-- @string owner for the message about what is no pattern
+function show.matching(owner, list, mt, pattern)
+  if pattern ~= nil and type(pattern) ~= "string" then
+    options.raise(("%s: the pattern must be a string, got %s"):format(owner, type(pattern)))
+  end
+  local out = {}
+  for _, entry in ipairs(list) do
+    if not pattern or options.call(string.find, entry.name, pattern) then out[#out + 1] = setmetatable(entry, mt) end
+  end
+  return show.list(out)
+end
 
 --- A list that prints one element a line.
 function show.list(t) return setmetatable(t, list_mt) end

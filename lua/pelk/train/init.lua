@@ -5,6 +5,7 @@ local core = require("pelk.core")
 local optim = require("pelk.optim")
 local options = require("pelk.options")
 local progress = require("pelk.progress")
+local show = require("pelk.show")
 local Run = require("pelk.train.run")
 local evaluate = require("pelk.train.evaluate")
 
@@ -49,7 +50,7 @@ local function make_optimizer(o)
   local name = given.name or "adamw"
   given.name = nil
   if name ~= "adamw" and name ~= "sgd" then
-    error(("train: optimizer.name must be adamw or sgd, got %s"):format(tostring(name)), 0)
+    options.raise(("train: optimizer.name must be adamw or sgd, got %s"):format(tostring(name)))
   end
   return optim[name](o.model, given)
 end
@@ -158,7 +159,7 @@ function Trainer:end_epoch()
     if not result then return false end
   end
   local row = self:row(result)
-  history[#history + 1] = row
+  history[#history + 1] = show.record(row)
   local best = not at.best or (row.eval_top1 or -row.train_loss) > at.best
   if best then at.best = row.eval_top1 or -row.train_loss end
   at.epoch, at.batch, at.seen, at.loss, at.hits, at.seconds = at.epoch + 1, 0, 0, 0.0, 0, 0.0
@@ -187,20 +188,20 @@ end
 -- ---- the beginning ----
 
 local function check(o)
-  if not o.model then error("train: model is required", 0) end
+  if not o.model then options.raise("train: model is required") end
   options.check_module("train", o.model)
-  if not o.train then error("train: train (a loader) is required", 0) end
+  if not o.train then options.raise("train: train (a loader) is required") end
   for _, name in ipairs({ "train", "val" }) do
     if o[name] and type(o[name].epoch) ~= "function" then
-      error(("train: %s must be a loader (pelk.data.loader)"):format(name), 0)
+      options.raise(("train: %s must be a loader (pelk.data.loader)"):format(name))
     end
   end
   for name in pairs(o.callbacks or {}) do
     if name ~= "step" and name ~= "epoch" then
-      error(("train: no callback '%s'; there are step and epoch"):format(tostring(name)), 0)
+      options.raise(("train: no callback '%s'; there are step and epoch"):format(tostring(name)))
     end
   end
-  if o.resume and not o.out then error("train: resume needs out, the folder of the run", 0) end
+  if o.resume and not o.out then options.raise("train: resume needs out, the folder of the run") end
 end
 
 local function config_of(o, optimizer)
@@ -215,10 +216,10 @@ end
 local function open_run(o)
   if not o.out then return nil end
   local run, message = Run.open(o.out)
-  if not run then error("train: " .. message, 0) end
+  if not run then options.raise("train: " .. message) end
   if run:has_state() and not o.resume then
-    error(("train: %s holds a run already: resume = true goes on with it; another out, or removing the folder, begins "
-      .. "a new one"):format(o.out), 0)
+    options.raise(("train: %s holds a run already: resume = true goes on with it; another out, or removing the folder, "
+      .. "begins a new one"):format(o.out))
   end
   return run
 end
@@ -239,7 +240,7 @@ local function begin(given)
   end
   if self.run and self.run:has_state() then
     self.at = self.run:load_state(o.model, self.optimizer)
-    for i, row in ipairs(self.at.rows) do history[i] = row end
+    for i, row in ipairs(self.at.rows) do history[i] = show.record(row) end
   elseif self.run then
     self.run:write_config(config_of(o, self.optimizer))
   end
@@ -260,8 +261,7 @@ end
 --   state saved, and the same call with resume=true goes on bit for bit.
 -- @raise for unknown options, a loss that is not finite, files that cannot be written
 local function train(given)
-  local ok, self = pcall(begin, given)
-  if not ok then error(self, 2) end
+  local self = begin(given)
   core.with_signals(function()
     local finished, message = xpcall(self.loop, function(m)
       return type(m) == "string" and not m:find("^train: ") and debug.traceback(m, 2) or m

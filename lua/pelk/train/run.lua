@@ -2,6 +2,7 @@
 -- state from which the run goes on. Everything is written beside and renamed, so a kill leaves the old or the new.
 local core = require("pelk.core")
 local json = require("pelk.json")
+local show = require("pelk.show")
 
 local Run = {}
 Run.__index = Run
@@ -12,7 +13,7 @@ local columns = { "epoch", "train_loss", "train_top1", "eval_loss", "eval_top1",
 --- What config.json can say of a value: plain ones as they are, the others by their text.
 local function plain(value)
   local t = type(value)
-  if t == "table" and getmetatable(value) == nil then
+  if t == "table" and show.is_plain(value) then
     local out = {}
     for k, v in pairs(value) do out[k] = plain(v) end
     return out
