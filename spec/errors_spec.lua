@@ -235,3 +235,29 @@ describe("random sequences of calls", function()
     end
   end)
 end)
+
+describe("the environment", function()
+  -- What a new process with the setting says: the number of threads and the kernel set, or its error.
+  local function says(setting)
+    local file = assert(io.popen(("%s LUA_PATH='%s' LUA_CPATH='%s' lua5.4 -e '%s' 2>&1"):format(setting, package.path,
+      package.cpath, 'local c = require("pelk.core").config() print(c.threads, c.isa)')))
+    local text = file:read("a")
+    file:close()
+    return text
+  end
+
+  it("chooses threads and kernels", function()
+    assert.truthy(says("PELK_NUM_THREADS=3 PELK_ISA=generic"):find("^3%s+generic\n$"))
+    assert.truthy(says("PELK_NUM_THREADS= PELK_ISA="):find("^%d+%s+%w+\n$"))
+  end)
+
+  it("is refused where it makes no sense", function()
+    for _, text in ipairs({ "abc", "0", "-1", "2x", "1.5", "257", "99999999999999999999" }) do
+      local message = ("PELK_NUM_THREADS is '%s', wants 1 to 256"):format(text)
+      assert.truthy(says("PELK_NUM_THREADS=" .. text):find(message, 1, true))
+    end
+    for _, name in ipairs({ "abc", "AVX2" }) do
+      assert.truthy(says("PELK_ISA=" .. name):find("PELK_ISA: unknown kernel set '" .. name .. "'", 1, true))
+    end
+  end)
+end)

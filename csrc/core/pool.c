@@ -38,13 +38,28 @@ static void after_fork(void) {
     pthread_mutex_init(&caller, NULL);
     pool.started = 0;
     pool.busy = 0;
+    pool.stop = false;
+}
+
+/* What PELK_NUM_THREADS says: 0 when it is not set or empty, -1 when it is no number of threads. */
+static int threads_in_environment(void) {
+    const char *text = getenv("PELK_NUM_THREADS");
+    char *end;
+    if (!text || !*text) return 0;
+    long n = strtol(text, &end, 10);
+    return *end == 0 && n >= 1 && n <= MAX_THREADS ? (int)n : -1;
+}
+
+pk_status pk_threads_check_environment(void) {
+    PK_RETURN_IF(threads_in_environment() < 0, PK_EINVAL, "PELK_NUM_THREADS is '%s', wants 1 to %d",
+                 getenv("PELK_NUM_THREADS"), MAX_THREADS);
+    return PK_OK;
 }
 
 static void setup(void) {
-    const char *text = getenv("PELK_NUM_THREADS");
-    long n = text ? strtol(text, NULL, 10) : 0;
-    if (n < 1 || n > MAX_THREADS) n = pk_cpu_cores();
-    pool.wanted = n > MAX_THREADS ? MAX_THREADS : (int)n;
+    int n = threads_in_environment();
+    if (n < 1) n = pk_cpu_cores();
+    pool.wanted = n > MAX_THREADS ? MAX_THREADS : n;
     pthread_atfork(NULL, NULL, after_fork);
 }
 

@@ -19,4 +19,7 @@ static inline int64_t pk_chunk_begin(int64_t n, int64_t chunks, int64_t i) {
     return n / chunks * i + (i < n % chunks ? i : n % chunks);
 }
 
+/* PELK_NUM_THREADS, where it is set, must be a number of threads. Without this check, what is none is as if not set. */
+pk_status pk_threads_check_environment(void);
+
 #endif

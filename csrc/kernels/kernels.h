@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "core/cpu.h"
+#include "core/status.h"
 #include "kernels/window.h"
 
 #define PK_PASTE3_(a, b, c) a##b##__##c
@@ -39,5 +40,7 @@ enum { PK_PEAK_CHAINS = 10 }; /* independent multiply-adds a round of the kernel
 const pk_kernels *pk_k(void);
 const pk_kernels *pk_kernels_at(pk_isa_level level); /* null if not supported here */
 pk_isa_level pk_isa_in_use(void);
+/* PELK_ISA, where it is set, must name a level that runs here. Without this check, what does not is as if not set. */
+pk_status pk_isa_check_environment(void);
 
 #endif

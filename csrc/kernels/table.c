@@ -96,13 +96,25 @@ const pk_kernels *pk_k(void) { return tables[pk_isa_in_use()]; }
 
 const char *pk_isa(void) { return pk_isa_name(pk_isa_in_use()); }
 
-pk_status pk_set_isa(const char *name) {
-    int level = level_named(name);
-    PK_RETURN_IF(level < 0, PK_EINVAL, "set_isa: unknown kernel set '%s' (one of ref, generic, avx2, avx512, neon)",
+static pk_status find_level(const char *owner, const char *name, int *level) {
+    *level = level_named(name);
+    PK_RETURN_IF(*level < 0, PK_EINVAL, "%s: unknown kernel set '%s' (one of ref, generic, avx2, avx512, neon)", owner,
                  name);
-    PK_RETURN_IF(!pk_kernels_at((pk_isa_level)level), PK_EINVAL,
-                 "set_isa: kernel set '%s' is not available on this machine (the best one is %s)", name,
+    PK_RETURN_IF(!pk_kernels_at((pk_isa_level)*level), PK_EINVAL,
+                 "%s: kernel set '%s' is not available on this machine (the best one is %s)", owner, name,
                  pk_isa_name((pk_isa_level)best_level()));
+    return PK_OK;
+}
+
+pk_status pk_isa_check_environment(void) {
+    int level;
+    const char *name = getenv("PELK_ISA");
+    return name && *name ? find_level("PELK_ISA", name, &level) : PK_OK;
+}
+
+pk_status pk_set_isa(const char *name) {
+    int level;
+    PK_TRY(find_level("set_isa", name, &level));
     atomic_store_explicit(&chosen, level, memory_order_relaxed);
     return PK_OK;
 }

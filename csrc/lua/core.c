@@ -7,6 +7,7 @@
 #include "core/alloc.h"
 #include "core/cpu.h"
 #include "core/gemm.h"
+#include "core/pool.h"
 #include "kernels/kernels.h"
 
 LUAMOD_API int luaopen_pelk_core(lua_State *L);
@@ -189,6 +190,8 @@ static void (*const openers[])(lua_State *) = {
 
 __attribute__((visibility("default"))) int luaopen_pelk_core(lua_State *L) {
     luaL_checkversion(L);
+    l_check(L, pk_threads_check_environment());
+    l_check(L, pk_isa_check_environment());
     if (luaL_newmetatable(L, L_GRAD_GUARD)) {
         lua_pushcfunction(L, restore_grad);
         lua_setfield(L, -2, "__close");
