@@ -135,6 +135,11 @@ describe("functions as layers", function()
   it("may be callable tables", function()
     local double = setmetatable({}, {__call = function(_, t) return t * 2 end})
     close(nn.Lambda(double)(x), x * 2)
+    raises("returned a tensor that was freed", nn.Lambda(function(t)
+      local y = t * 1
+      y:free()
+      return y
+    end), x)
     raises("function expected", nn.Lambda, 3)
     raises("function expected", nn.Lambda)
   end)

@@ -77,7 +77,7 @@ describe("arguments of ops", function()
     raises("linear: x %(argument 1%) is nil", ops.linear, nil)
     raises("linear: argument 1: x .* is missing", ops.linear)
     raises("linear: argument 2: w .* is missing", ops.linear, x)
-    raises("linear: too many inputs, wants %(x, w, b%?%)", ops.linear, x, w, w, w)
+    raises("linear: too many inputs, wants %(x, w, b%?%), at most 16", ops.linear, x, w, w, w)
     raises("argument 1, x: a tensor expected, got 'a'", ops.linear, "a", w)
     raises("pelk.Tensor expected, got FILE", ops.linear, x, io.stdout)
     raises("{4,3}", ops.linear, x, pelk.zeros(2, 5))
@@ -120,6 +120,20 @@ describe("convolutions from Lua", function()
     close(y, ops.peripheral_conv(x, w, {kernel = 13}, h, "off"), 1e-4)
     assert.is_false((y:allclose(with)))
     raises("one of valid|all|off", ops.peripheral_conv, x, w, {kernel = 13}, h, "some")
+  end)
+end)
+
+describe("values at the edges", function()
+  it("stay what they are", function()
+    local x = pelk.tensor { -1 / 0, 1 / 0, 0 / 0, -30 }
+    local y = x:gelu():flat()
+    assert.truthy(math.abs(y[1]) < 1e-40 and y[2] == 1 / 0 and y[3] ~= y[3] and math.abs(y[4]) < 1e-40)
+  end)
+
+  it("number of inputs", function()
+    local list = {}
+    for i = 1, 17 do list[i] = pelk.ones(1) end
+    raises("concat: too many inputs, .* at most 16", ops.concat, list)
   end)
 end)
 

@@ -19,8 +19,8 @@ PK_INLINE void each2(int64_t n, const float *a, const float *b, float *y, map2 *
 /* x where it is NaN or not negative: relu lets NaN through. */
 static inline vf relu1(vf x) { return v_select(v_lt(x, v_zero()), v_zero(), x); }
 static inline vf gelu1(vf x) {
-    vf density;
-    return v_mul(x, v_normal(x, &density));
+    vf density, integral = v_normal(x, &density);
+    return v_mul(v_max(v_set1(-14.0f), x), integral); /* below, the integral is 0: of -infinity too */
 }
 static inline vf silu1(vf x) { return v_mul(x, v_sigmoid(x)); }
 static inline vf exp1(vf x) { return v_exp(x); }

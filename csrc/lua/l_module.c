@@ -37,6 +37,7 @@ static int run_hook(lua_State *L) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->function);
     l_push_view(L, pk_tensor_retain(call->x));
     lua_call(L, 1, 1);
+    if (l_is_freed(L, -1, L_TENSOR)) luaL_error(L, "the function of a Lambda returned a tensor that was freed");
     if (l_test_object(L, -1, L_TENSOR) == NULL)
         luaL_error(L, "the function of a Lambda returns a tensor, got %s", l_given(L, -1));
     call->y = pk_tensor_retain(l_check_tensor(L, -1));

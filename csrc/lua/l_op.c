@@ -46,7 +46,7 @@ static const char *signature(lua_State *L, const pk_op *op) {
 
 static void take_input(lua_State *L, l_args *a, int index) {
     if (a->nin >= PK_MAX_IN || input_at(a->op, a->nin) == NULL)
-        luaL_error(L, "%s: too many inputs, wants (%s)", a->op->name, signature(L, a->op));
+        luaL_error(L, "%s: too many inputs, wants (%s), at most %d", a->op->name, signature(L, a->op), PK_MAX_IN);
     a->at[a->nin++] = index;
 }
 

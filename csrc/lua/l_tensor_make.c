@@ -171,8 +171,9 @@ static int make_arange(lua_State *L) {
     double first = narg == 1 ? 1 : luaL_checknumber(L, 1);
     double last = luaL_checknumber(L, narg == 1 ? 1 : 2), step = narg == 3 ? lua_tonumber(L, 3) : 1;
     double steps = floor((last - first) / step * (1 + 1e-12));
-    if (step == 0 || !isfinite(step) || !isfinite(first) || !isfinite(last) || steps > 1e15)
+    if (step == 0 || !isfinite(step) || !isfinite(first) || !isfinite(last))
         return luaL_error(L, "arange: wants finite numbers and a step other than 0, got %f, %f, %f", first, last, step);
+    if (steps > 1e15) return luaL_error(L, "arange: %f to %f by %f are too many numbers", first, last, step);
     int64_t n = steps < 0 ? 0 : (int64_t)steps + 1;
     lua_rotate(L, 1, -narg); /* options to the front, the numbers out of the way */
     lua_settop(L, lua_gettop(L) - narg);

@@ -88,6 +88,7 @@ end
 -- @treturn table rows {path, class, text, depth, shape, params, macs, seconds}; params, macs of the whole; prints as a
 -- table. MACs are those that pelk executes: a peripheral kernel costs its shared weights, not its taps.
 return function(m, given)
+  options.check_module("summary", m)
   local o = options.read("summary", given, rules)
   local input = input_shape(m, o)
   local x = core.zeros(input)
