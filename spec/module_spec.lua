@@ -301,6 +301,27 @@ describe("every layer", function()
   end)
 end)
 
+describe("summaries", function()
+  it("survive functions that change the tree, in coroutines too", function()
+    local m
+    m = nn.Sequential(function(t)
+      m:add(nn.Linear(3, 3))
+      return t
+    end, nn.Linear(3, 3))
+    m[2]:eval()
+    local s = coroutine.wrap(function() return m:summary({ image_size = 2 }) end)()
+    assert.truthy(tostring(s):find("Linear"))
+    assert.is_true(m.training)
+    assert.is_false(m[2].training)
+    m = nn.Sequential(function(t)
+      m:free()
+      collectgarbage()
+      return t
+    end, nn.Linear(3, 3))
+    assert.truthy(tostring(m:summary({ image_size = 2 })):find("Linear"))
+  end)
+end)
+
 describe("what prints", function()
   it("is readable", function()
     local m = nn.Linear(2, 3)

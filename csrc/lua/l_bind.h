@@ -69,6 +69,10 @@ void l_push_schema(lua_State *L, const pk_field *fields, int count);
 int l_run_op(lua_State *L, const pk_op *op, const void *params, const int *at, int nin);
 /* The op, or an error when the library has none of that name. */
 const pk_op *l_find_op(lua_State *L, const char *name);
+/* Say that L is in the core from here to l_leave, which takes what l_enter gave: functions of Lambdas run there. No error
+ * may be raised in between. */
+lua_State *l_enter(lua_State *L);
+void l_leave(lua_State *outer);
 /* A Lua function or callable value at arg as a Lambda module; pushes it. */
 void l_push_lambda(lua_State *L, int arg);
 

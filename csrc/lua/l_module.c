@@ -13,6 +13,14 @@ enum { DEEPEST = 48 }; /* as the core's walks allow */
 /* The state whose call is in the core just now: a Lambda's function runs there. */
 static _Thread_local lua_State *current;
 
+lua_State *l_enter(lua_State *L) {
+    lua_State *outer = current;
+    current = L;
+    return outer;
+}
+
+void l_leave(lua_State *outer) { current = outer; }
+
 /* ---- Lambda ---- */
 
 typedef struct lua_hook {
@@ -255,8 +263,7 @@ static int forward(lua_State *L) {
     pk_tensor *x = l_check_tensor(L, 2), *y = NULL;
     check_height(L, m, 0, "forward");
     l_poll(L);
-    lua_State *outer = current;
-    current = L;
+    lua_State *outer = l_enter(L);
     pk_module_retain(m); /* a Lambda's function may free what it runs in */
     pk_tensor_retain(x);
     pk_status status = pk_module_forward(m, x, &y);
@@ -266,7 +273,7 @@ static int forward(lua_State *L) {
     }
     pk_tensor_release(x);
     pk_module_release(m);
-    current = outer;
+    l_leave(outer);
     l_check(L, status);
     l_push_tensor(L, y);
     return 1;
@@ -314,10 +321,9 @@ static int options(lua_State *L) {
 /* m:free(), also by <close> and the collector: lets go of the tree; using m after it is an error. */
 static int free_box(lua_State *L) {
     pk_module *m = l_take_object(L, 1, L_MODULE);
-    lua_State *outer = current;
-    current = L;
+    lua_State *outer = l_enter(L);
     pk_module_release(m);
-    current = outer;
+    l_leave(outer);
     return 0;
 }
 

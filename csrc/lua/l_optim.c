@@ -32,8 +32,8 @@ static const char *const *check_names(lua_State *L, int index, const char *what)
 /*** optim_new(kind, module, options): options are the optimiser's fields and no_decay, a list of parts of names. */
 static int optim_new(lua_State *L) {
     const pk_optim_class *cls = pk_optim_find(luaL_checkstring(L, 1));
-    pk_module *m = l_check_module(L, 2);
     pk_optim_options options;
+    l_check_module(L, 2);
     if (!cls) return luaL_error(L, "no optimiser is called '%s'; there are sgd and adamw", lua_tostring(L, 1));
     lua_settop(L, 3);
     if (lua_isnil(L, 3)) {
@@ -55,7 +55,7 @@ static int optim_new(lua_State *L) {
     l_box *box = l_new_box(L, L_OPTIM);
     pk_optim *o;
     pk_status status;
-    L_RETRY(L, status, pk_optim_new(cls, m, &options, names, &o));
+    L_RETRY(L, status, pk_optim_new(cls, l_check_module(L, 2), &options, names, &o));
     l_check(L, status);
     box->object = o;
     l_note_memory(L);
@@ -112,11 +112,13 @@ static int optim_newindex(lua_State *L) {
 }
 
 static int optim_tostring(lua_State *L) {
-    l_box *box = luaL_checkudata(L, 1, L_OPTIM);
-    const pk_optim *o = box->object;
-    if (!o) lua_pushliteral(L, "pelk.Optimizer (freed)");
-    else lua_pushfstring(L, "%s: lr %f, %I parameters, %I steps", o->cls->name, o->options.lr,
-                         (LUAI_UACINT)o->params->count, (LUAI_UACINT)o->steps);
+    if (l_is_freed(L, 1, L_OPTIM)) {
+        lua_pushliteral(L, "pelk.Optimizer (freed)");
+        return 1;
+    }
+    const pk_optim *o = check_optim(L, 1);
+    lua_pushfstring(L, "%s: lr %f, %I parameters, %I steps", o->cls->name, o->options.lr,
+                    (LUAI_UACINT)o->params->count, (LUAI_UACINT)o->steps);
     return 1;
 }
 
@@ -189,7 +191,9 @@ static void set_number(lua_State *L, const char *key, double value) {
 static pk_status push_row(void *context, const char *path, pk_module *m, int depth) {
     rows *r = context;
     lua_State *L = r->L;
+    static const pk_profile_row none;
     const pk_profile_row *row = pk_profile_find(r->profile, m);
+    if (!row) row = &none;
     char text[160] = "";
     int64_t own = 0;
     for (int i = 0; i < m->nslots; i++)
@@ -225,14 +229,24 @@ static int profile(lua_State *L) {
     pk_module *m = l_check_module(L, 1);
     pk_tensor *x = l_check_tensor(L, 2);
     pk_profile p;
-    l_check(L, pk_profile_run(&p, m, x));
-    lua_pushcfunction(L, push_rows);
-    lua_pushlightuserdata(L, m);
-    lua_pushlightuserdata(L, &p);
-    int status = lua_pcall(L, 2, 1, 0);
-    pk_profile_free(&p);
-    if (status != LUA_OK) return lua_error(L);
-    return 1;
+    luaL_checkstack(L, 8, "profile");
+    lua_State *outer = l_enter(L);
+    pk_module_retain(m); /* a Lambda's function may free what it runs in */
+    pk_tensor_retain(x);
+    pk_status ran = pk_profile_run(&p, m, x);
+    int status = LUA_OK;
+    if (ran == PK_OK) {
+        lua_pushcfunction(L, push_rows);
+        lua_pushlightuserdata(L, m);
+        lua_pushlightuserdata(L, &p);
+        status = lua_pcall(L, 2, 1, 0);
+        pk_profile_free(&p);
+    }
+    pk_tensor_release(x);
+    pk_module_release(m);
+    l_leave(outer);
+    l_check(L, ran);
+    return status == LUA_OK ? 1 : lua_error(L);
 }
 
 static const luaL_Reg methods[] = {{"step", optim_step},   {"zero_grad", optim_zero_grad}, {"state", optim_state},

@@ -27,55 +27,29 @@ static pk_status count_module(void *context, const char *path, pk_module *m, int
     return PK_OK;
 }
 
+/* A function of the caller's may change the tree while it runs: the rows keep the modules that were there. */
 static pk_status add_module(void *context, const char *path, pk_module *m, int depth) {
     pk_profile *p = context;
     (void)path, (void)depth;
-    if (p->count < p->room) p->row[p->count++] = (pk_profile_row){.module = m};
-    return PK_OK;
-}
-
-typedef struct modes {
-    bool *training;
-    int64_t at;
-} modes;
-
-static pk_status save_mode(void *context, const char *path, pk_module *m, int depth) {
-    modes *s = context;
-    (void)path, (void)depth;
-    s->training[s->at++] = m->training;
-    return PK_OK;
-}
-
-static pk_status restore_mode(void *context, const char *path, pk_module *m, int depth) {
-    modes *s = context;
-    (void)path, (void)depth;
-    m->training = s->training[s->at++];
+    if (p->count < p->room)
+        p->row[p->count++] = (pk_profile_row){.module = pk_module_retain(m), .training = m->training};
     return PK_OK;
 }
 
 pk_status pk_profile_run(pk_profile *p, pk_module *m, pk_tensor *x) {
     *p = (pk_profile){.watch = {saw}};
-    modes s = {0};
     pk_tensor *y;
     PK_TRY(pk_module_each(m, count_module, &p->room));
     p->row = pk_alloc_zeroed(p->room * (int64_t)sizeof *p->row);
-    s.training = pk_alloc(p->room);
-    if (!p->row || !s.training) {
-        pk_free(s.training);
-        pk_profile_free(p);
-        return pk_no_memory(p->room * (int64_t)sizeof *p->row);
-    }
+    if (!p->row) return pk_no_memory(p->room * (int64_t)sizeof *p->row);
     pk_module_each(m, add_module, p);
-    pk_module_each(m, save_mode, &s);
     pk_module_train(m, false);
     bool grads = pk_set_grad_enabled(false);
     pk_watch *before = pk_module_watch(&p->watch);
     pk_status status = pk_module_forward(m, x, &y);
     pk_module_watch(before);
     pk_set_grad_enabled(grads);
-    s.at = 0;
-    pk_module_each(m, restore_mode, &s);
-    pk_free(s.training);
+    for (int64_t i = 0; i < p->count; i++) p->row[i].module->training = p->row[i].training;
     if (status == PK_OK)
         pk_tensor_release(y);
     else
@@ -84,6 +58,7 @@ pk_status pk_profile_run(pk_profile *p, pk_module *m, pk_tensor *x) {
 }
 
 void pk_profile_free(pk_profile *p) {
+    for (int64_t i = 0; i < p->count; i++) pk_module_release(p->row[i].module);
     pk_free(p->row);
     p->row = NULL;
     p->count = p->room = 0;

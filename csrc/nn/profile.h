@@ -5,7 +5,8 @@
 #include "nn/module.h"
 
 typedef struct pk_profile_row {
-    pk_module *module; /* borrowed */
+    pk_module *module;
+    bool training; /* its mode before */
     int64_t calls;
     int ndim;
     int64_t shape[PK_MAX_DIMS]; /* of its last output */
@@ -21,6 +22,7 @@ typedef struct pk_profile {
 /* Rows for all modules of m (in tree order), filled by a forward of x without gradients, in eval mode; the modes of the
  * modules come back as they were. */
 pk_status pk_profile_run(pk_profile *p, pk_module *m, pk_tensor *x);
+/* The row of a module; null when it was not there before the forward. */
 const pk_profile_row *pk_profile_find(const pk_profile *p, const pk_module *m);
 void pk_profile_free(pk_profile *p);
 
