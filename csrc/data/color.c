@@ -43,9 +43,9 @@ static void color_jitter(const pk_step *s) {
     float middle = brighter * mean_grey(s->in, pixels, c);
     for (int64_t p = 0; p < pixels; p++) {
         float *out = s->out + p * c;
-        for (int64_t k = 0; k < c; k++) out[k] = middle + more * (brighter * s->in[p * c + k] - middle);
+        for (int64_t k = 0; k < c; k++) out[k] = more * (brighter * s->in[p * c + k]) + (1 - more) * middle;
         float own = grey(out, c);
-        for (int64_t k = 0; k < c; k++) out[k] = own + deeper * (out[k] - own);
+        for (int64_t k = 0; k < c; k++) out[k] = deeper * out[k] + (1 - deeper) * own;
     }
 }
 

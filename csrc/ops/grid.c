@@ -3,6 +3,7 @@
 
 pk_status pk_grid(int64_t k, int64_t radius, int64_t base, pk_grid_rule rule, pk_ints *out) {
     PK_RETURN_IF(k < 1 || k % 2 == 0, PK_EINVAL, "grid: kernel is %lld, wanted an odd number", (long long)k);
+    PK_RETURN_IF(k > PK_MAX_KERNEL, PK_EINVAL, "grid: kernel is %lld, wanted at most %d", (long long)k, PK_MAX_KERNEL);
     PK_RETURN_IF(radius < 0 || radius > (k - 1) / 2, PK_EINVAL,
                  "grid: radius is %lld, wanted 0 to %lld for a kernel of %lld", (long long)radius,
                  (long long)(k - 1) / 2, (long long)k);

@@ -12,6 +12,8 @@
 typedef enum pk_grid_rule { PK_TRUNCATE, PK_MERGE } pk_grid_rule;
 #define PK_GRID_RULES "truncate|merge"
 
+#define PK_MAX_KERNEL 8191 /* the largest side */
+
 /* The symmetric partition of k (odd): width 1 up to `radius` from the centre, then base, base^2, ... outward, the last
  * ring what remains. base 1: all ones. 51, 2, 2 gives 9 8 4 2 1 1 1 1 1 2 4 8 9. */
 pk_status pk_grid(int64_t k, int64_t radius, int64_t base, pk_grid_rule rule, pk_ints *out);
@@ -25,7 +27,7 @@ typedef struct pk_grid_params {
 
 /* Their schema rows, for a params struct with a member `member` of that type. */
 #define PK_GRID_FIELDS(owner, member)                                                                                  \
-    {"kernel", PK_INT, offsetof(owner, member.kernel), 0, 0, 8191, NULL, false,                                        \
+    {"kernel", PK_INT, offsetof(owner, member.kernel), 0, 0, PK_MAX_KERNEL, NULL, false,                               \
      "side of the kernel, odd; 0: the grid's sum, or w's side"},                                                       \
     {"radius", PK_INT, offsetof(owner, member.radius), 2, 0, 4095, NULL, false,                                        \
      "the fine centre reaches this far: (2 radius + 1) taps a side"},                                                  \
@@ -33,7 +35,7 @@ typedef struct pk_grid_params {
      "rings outside the centre are base, base^2, ... wide; 1: a dense kernel"},                                        \
     {"rule", PK_ENUM, offsetof(owner, member.rule), 0, 0, 0, PK_GRID_RULES, false,                                     \
      "an outermost ring cut short is kept, or merged into the one inside it when narrower"},                           \
-    {"grid", PK_INTS, offsetof(owner, member.grid), NAN, 1, 8191, NULL, false,                                         \
+    {"grid", PK_INTS, offsetof(owner, member.grid), NAN, 1, PK_MAX_KERNEL, NULL, false,                                \
      "explicit band widths instead, of odd total; they need not be symmetric"}
 
 /* The bands these parameters ask for. side: of the weights {side, side, C}, which a kernel of no other description
