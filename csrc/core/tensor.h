@@ -32,8 +32,8 @@ struct pk_tensor {
     int node_output;             /* which output of that node it is */
 };
 
-int64_t pk_numel(const pk_tensor *t);
-int64_t pk_dtype_size(pk_dtype dtype);
+int64_t pk_numel(const pk_tensor *t);       /* elements: the product of the shape, 1 of ndim 0 */
+int64_t pk_dtype_size(pk_dtype dtype);      /* bytes of an element */
 const char *pk_dtype_name(pk_dtype dtype); /* "float32", "int32", "uint8" */
 bool pk_dtype_parse(const char *name, pk_dtype *out);
 
@@ -48,11 +48,12 @@ const char *pk_shape_text(const pk_tensor *t);
 const char *pk_dims_text(int ndim, const int64_t *shape);
 
 bool pk_same_shape(const pk_tensor *a, const pk_tensor *b);
-bool pk_is_contiguous(const pk_tensor *t);
+bool pk_is_contiguous(const pk_tensor *t); /* elements one behind the other in the order of indices */
 /* Channels contiguous and all other dimensions one regular run of pixels: then *pixel_stride is the distance of
  * two pixels in elements. True of contiguous tensors and of channel slices of them. Scalars: 1 pixel, 1 channel. */
 bool pk_is_rows(const pk_tensor *t, int64_t *pixel_stride);
 
+/* Contiguous tensors of their own memory. PK_EINVAL for shapes too large, PK_ENOMEM. */
 pk_status pk_tensor_zeros(pk_dtype dtype, int ndim, const int64_t *shape, pk_tensor **out);
 pk_status pk_tensor_like(const pk_tensor *t, pk_tensor **out); /* same dtype and shape, contiguous, not initialised */
 pk_status pk_tensor_scalar(float value, pk_tensor **out);      /* ndim 0 */

@@ -11,6 +11,7 @@ typedef struct pk_stream {
     int64_t at;              /* plain: next byte */
 } pk_stream;
 
+/* A file, gzip or plain: told by its first bytes. pk_stream_close after success only. */
 pk_status pk_stream_open(pk_stream *s, const char *path);
 /* Up to `bytes` of content; *got is less only at the end. Damage, and bytes after the end of the gzip data, are
  * PK_EFORMAT. */

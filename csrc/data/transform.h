@@ -41,7 +41,7 @@ typedef struct pk_transform {
     void *options;
 } pk_transform;
 
-const pk_transform_kind *pk_transform_find(const char *name);
+const pk_transform_kind *pk_transform_find(const char *name); /* null: none of that name */
 const pk_transform_kind *pk_transform_at(int i); /* null past the end */
 /* options: the kind's struct, checked here and copied. Immutable. */
 pk_status pk_transform_new(const pk_transform_kind *kind, const void *options, pk_transform **out);

@@ -32,6 +32,7 @@ typedef struct pk_source {
     int64_t size;
 } pk_source;
 
+/* path and data are borrowed until pk_source_close. What is no regular file is PK_EIO. */
 pk_status pk_source_open(pk_source *s, const char *path);
 void pk_source_memory(pk_source *s, const char *name, const void *data, int64_t size);
 /* Exactly these bytes, or a failure: reading past size is PK_EFORMAT. */

@@ -24,6 +24,7 @@ pk_status pk_json_parse(pk_json *j, const char *text, int64_t size, int64_t budg
 void pk_json_free(pk_json *j);
 int64_t pk_json_bytes(const pk_json *j); /* that the tokens take */
 
+/* Value number i: its token. */
 pk_json_kind pk_json_kind_of(const pk_json *j, int i);
 int pk_json_size(const pk_json *j, int i);  /* members of an object, elements of an array */
 int pk_json_after(const pk_json *j, int i); /* the token after value i and all that is in it */

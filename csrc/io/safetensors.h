@@ -47,8 +47,8 @@ typedef struct pk_st_header {
     int64_t data; /* where the data begins in the file */
 } pk_st_header;
 
-const char *pk_st_type_name(pk_st_type type);
-int64_t pk_st_type_size(pk_st_type type);
+const char *pk_st_type_name(pk_st_type type); /* as the format spells it: "F32" */
+int64_t pk_st_type_size(pk_st_type type);     /* bytes of an element */
 /* Read and check the header. pk_st_header_free after, whatever it returns. */
 pk_status pk_st_header_read(pk_source *s, pk_st_header *h);
 void pk_st_header_free(pk_st_header *h);

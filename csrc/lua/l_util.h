@@ -32,6 +32,7 @@ void *l_check_object(lua_State *L, int arg, const char *tname);
 /* The same, null when arg is of another kind; still raises for a freed one. */
 void *l_test_object(lua_State *L, int arg, const char *tname);
 
+/* Of one class; borrowed from the box. */
 pk_tensor *l_check_tensor(lua_State *L, int arg);
 pk_tensor *l_opt_tensor(lua_State *L, int arg); /* null for nil and none */
 /* A tensor, or a number made into a float32 scalar: the result is a new reference in a box on the stack's top

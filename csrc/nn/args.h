@@ -33,6 +33,7 @@ typedef struct pk_options {
     _Alignas(16) char values[4096];
 } pk_options;
 
+/* The class's defaults; then options by name. Unknown names are remembered and pk_options_make reports them. */
 void pk_options_begin(pk_options *o, const pk_class *cls);
 void pk_options_set(pk_options *o, const char *name, double value);
 void pk_options_set_pair(pk_options *o, const char *name, int64_t h, int64_t w);

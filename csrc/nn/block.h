@@ -15,7 +15,8 @@ typedef struct pk_block_options {
     pk_tensor *given_position; /* while it is built inside a stage: the stage's map; not an option */
 } pk_block_options;
 
-void pk_block_defaults(pk_block_options *o);
+void pk_block_defaults(pk_block_options *o); /* what nn.Block has without options; channels 0 */
+/* Make a Block as child `name` of m. */
 pk_status pk_block_make(pk_module *m, const char *name, const pk_block_options *o);
 
 #endif

@@ -45,7 +45,7 @@ struct pk_module {
     struct pk_module *next;      /* in a list of modules to free */
 };
 
-const pk_class *pk_class_find(const char *name);
+const pk_class *pk_class_find(const char *name); /* null: no such class */
 const pk_class *pk_class_at(int i); /* null past the end; sorted by name */
 
 /* options: the class's struct, copied after pk_schema_check; null: defaults. Parameters come initialised. */
@@ -82,7 +82,7 @@ typedef struct pk_watch {
 } pk_watch;
 pk_watch *pk_module_watch(pk_watch *w);
 
-void pk_module_train(pk_module *m, bool training);
+void pk_module_train(pk_module *m, bool training); /* of m and all below it: batch statistics, dropout, drop path */
 
 /* Visit every slot that is not shared, depth first, in the order of building; path is "a.b.weight". */
 typedef pk_status pk_visit_slot(void *context, const char *path, pk_module *m, pk_slot *slot);

@@ -8,6 +8,7 @@
 typedef void pk_map1(int64_t n, const float *x, float *y);
 typedef void pk_map2(int64_t n, const float *a, const float *b, float *y);
 
+/* f over n packed elements, in chunks. */
 void pk_map1_run(pk_map1 *f, const float *x, float *y, int64_t n);
 void pk_map2_run(pk_map2 *f, const float *a, const float *b, float *y, int64_t n);
 /* y packed of the given shape, a and b packed and broadcast to it. */

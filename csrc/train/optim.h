@@ -33,7 +33,7 @@ struct pk_optim {
     int64_t steps;
 };
 
-const pk_optim_class *pk_optim_find(const char *name);
+const pk_optim_class *pk_optim_find(const char *name); /* "sgd", "adamw"; null: none of that name */
 /* Makes the arenas. no_decay as for pk_params_new. */
 pk_status pk_optim_new(const pk_optim_class *cls, pk_module *m, const pk_optim_options *options,
                        const char *const *no_decay, pk_optim **out);

@@ -32,7 +32,7 @@ optim.grad_norm = core.grad_norm
 
 local kinds = {}
 
---- lr(t) for t in [0, 1], the part of the run after warm-up.
+--- kinds.NAME(s, t, step) -> lr: s the options, t in [0, 1] the part of the run after warm-up, step from 0.
 function kinds.cosine(s, t) return s.min_lr + 0.5 * (s.lr - s.min_lr) * (1 + math.cos(math.pi * t)) end
 function kinds.linear(s, t) return s.lr + (s.min_lr - s.lr) * t end
 function kinds.constant(s) return s.lr end

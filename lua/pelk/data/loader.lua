@@ -81,6 +81,7 @@ function Loader:__call(...)
   return self:epoch(n)
 end
 
+-- "loader: 4 batches of 8 (...), shuffled, hflip{p=0.5}"
 function Loader:__tostring()
   local steps = {}
   for i, transform in ipairs(self.transforms) do steps[i] = tostring(transform) end

@@ -24,6 +24,7 @@ function Set.new(x, y, more)
     name = more.name }, Set)
 end
 
+-- How many items; #set too.
 function Set:size() return self.n end
 function Set:__len() return self.n end
 

@@ -111,6 +111,7 @@ function Trainer:step(x, y)
   return n, value
 end
 
+--- The state of the run, when there is a folder for it.
 function Trainer:save()
   if not self.run then return end
   self.at.rows = self.history_rows()
@@ -141,6 +142,7 @@ function Trainer:train_epoch()
   return true
 end
 
+--- What the history says of the epoch that ends; result as evaluate gives it, or nil.
 function Trainer:row(result)
   local at = self.at
   return {
@@ -175,6 +177,7 @@ function Trainer:end_epoch()
   return true
 end
 
+--- All epochs that are left, or until a signal.
 function Trainer:loop()
   while self.at.epoch <= self.o.epochs do
     if not (self:train_epoch() and self:end_epoch()) then
