@@ -1,6 +1,8 @@
 /* Model: a classifier from a spec: stem, stages of blocks, head. The presets are data (lua/pelk/models): PeLK, SLaK's
  * dense form, ConvNeXt and InceptionNeXt differ in numbers only. */
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "nn/args.h"
 #include "nn/stage.h"
@@ -18,8 +20,10 @@ typedef struct options {
     double drop_path, layer_scale, head_init_scale;
     int64_t stem;
     bool reparam;
-    int norm;
+    int norm, init;
 } options;
+
+enum { INIT_TRUNC_NORMAL, INIT_FAN_IN };
 
 /* Element i of a list that is one a stage, or one for all. */
 static int64_t int_at(const pk_ints *list, int i) { return list->v[i < list->n ? i : 0]; }
@@ -93,6 +97,18 @@ static pk_status add_stage(pk_module *stages, const options *o, int i, int64_t f
     return pk_module_make(stages, name, &pk_class_Stage, &s, NULL);
 }
 
+/* Weights come with deviation 0.02, which suits wide layers. By fan-in it is 1 / sqrt(inputs of an output): narrow layers
+ * then pass on signals of their input's size from the first step. */
+static pk_status scale_by_fan_in(void *context, const char *path, pk_module *m, pk_slot *slot) {
+    const pk_tensor *t = slot->tensor;
+    (void)context, (void)path, (void)m;
+    if (slot->buffer || t->ndim < 2 || strcmp(slot->name, "weight") != 0) return PK_OK;
+    int64_t n = pk_numel(t), outputs = t->ndim == 3 ? t->shape[2] : t->shape[0]; /* depthwise: {kh,kw,C} */
+    float factor = (float)(1 / (0.02 * sqrt((double)n / (double)outputs)));
+    for (int64_t i = 0; i < n; i++) pk_f32(t)[i] *= factor;
+    return PK_OK;
+}
+
 static pk_status build(pk_module *m) {
     const options *o = m->options;
     pk_module *part;
@@ -108,7 +124,8 @@ static pk_status build(pk_module *m) {
         if (status != PK_OK) return pk_fail_prefix(status, "stages.");
         first += o->depths.v[i];
     }
-    return pk_head_add(m, "head", dim_at(o, o->depths.n - 1), o->num_classes, o->head_init_scale);
+    PK_TRY(pk_head_add(m, "head", dim_at(o, o->depths.n - 1), o->num_classes, o->head_init_scale));
+    return o->init == INIT_FAN_IN ? pk_module_each_slot(m, scale_by_fan_in, NULL) : PK_OK;
 }
 
 static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
@@ -141,6 +158,7 @@ static const pk_field fields[] = {
     F_INT(options, stem, 4, 1, 64, "patch size of the stem"),
     F_BOOL(options, reparam, 1, "convolution branches with batch norms (PeLK); else one convolution with bias (ConvNeXt)"),
     F_ENUM(options, norm, PK_NORM_LAYER, "layer|batch", "norm of stem, downsampling and blocks"),
+    F_ENUM(options, init, INIT_TRUNC_NORMAL, "trunc_normal|fan_in", "weights: deviation 0.02, or 1 / sqrt(fan-in)"),
 };
 
 const pk_class pk_class_Model = {

@@ -80,7 +80,7 @@ def make(name):
         return nn.Conv2d(c, c, 7, padding=3, groups=c)
 
     if name == "pelk_nano":
-        return Network(1, 10, 2, [2, 3, 2], [40, 80, 128], peripheral([31, 15, 7]))
+        return Network(1, 10, 2, [2, 3, 2], [32, 64, 128], peripheral([31, 15, 7]))
     if name == "pelk_tiny":
         return Network(3, 1000, 4, [3, 3, 9, 3], [124, 249, 499, 998], peripheral([51, 49, 47, 13]))
     if name == "convnext_tiny":

@@ -62,7 +62,7 @@ end
 -- @param model a preset's name, or a table of options of nn.Model
 -- @tab[opt] overrides options that replace the preset's: num_classes, in_channels, depths, dims, width, kernels,
 -- radius, base, rule, grid, position, position_shape, small_kernel, partial, mixer, mlp_ratio, drop_path, layer_scale,
--- stem, head_init_scale
+-- stem, head_init_scale, init
 -- @treturn Module with fresh weights (pelk.manual_seed decides them)
 -- @raise for options that do not exist or do not fit
 -- @usage local m = pelk.models.create("pelk_tiny", { num_classes = 10, kernels = { 31, 29, 27, 13 } })

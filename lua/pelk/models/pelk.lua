@@ -43,10 +43,11 @@ for suffix, set in pairs(kernels) do
 end
 
 --- All of PeLK's ideas for images of 28 to 64 pixels, under half a million parameters: a stem of stride 2 and kernels
--- that reach over the whole map of every stage. The layer scale begins large enough for runs of a few epochs.
+-- that reach over the whole map of every stage. Layer scale and weights begin large enough for narrow layers and runs of
+-- a few epochs.
 models.pelk_nano = {
   depths = { 2, 3, 2 },
-  dims = { 40, 80, 128 },
+  dims = { 32, 64, 128 },
   num_classes = 10,
   in_channels = 1,
   width = 1,
@@ -61,9 +62,10 @@ models.pelk_nano = {
   partial = 0.375,
   mlp_ratio = 4,
   drop_path = 0,
-  layer_scale = 0.1,
+  layer_scale = 1,
   stem = 2,
   reparam = true,
+  init = "fan_in",
 }
 
 return models
