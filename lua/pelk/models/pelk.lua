@@ -43,8 +43,8 @@ for suffix, set in pairs(kernels) do
 end
 
 --- All of PeLK's ideas for images of 28 to 64 pixels, under half a million parameters: a stem of stride 2 and kernels
--- that reach over the whole map of every stage. Layer scale and weights begin large enough for narrow layers and runs of
--- a few epochs.
+-- that reach over the whole map of every stage. Layer scale and weights begin large enough for narrow layers and runs
+-- of a few epochs.
 models.pelk_nano = {
   depths = { 2, 3, 2 },
   dims = { 32, 64, 128 },
