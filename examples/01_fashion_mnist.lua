@@ -16,6 +16,7 @@ for _, word in ipairs(arg or {}) do
   settings[key] = tonumber(value) or value
 end
 
+io.stdout:setvbuf("line") -- in step with the progress on standard error
 local function say(...) io.stdout:write(string.format(...), "\n") end
 
 local train_set = assert(pelk.data.fashion_mnist { split = "train" })
