@@ -39,7 +39,7 @@ static void set_isas(lua_State *L) {
     lua_setfield(L, -2, "isas");
 }
 
-/* config() -> {version, isa, isas, threads, cores, blas, compiler} */
+/* config() -> {version, isa, isas, threads, cores, blas, jpeg, compiler} */
 static int config(lua_State *L) {
     lua_createtable(L, 0, 8);
     set_string(L, "version", PELK_VERSION);
@@ -48,6 +48,7 @@ static int config(lua_State *L) {
     set_integer(L, "threads", pk_threads());
     set_integer(L, "cores", pk_cpu_cores());
     set_string(L, "blas", pk_gemm_library());
+    set_string(L, "jpeg", "none"); /* no decoder is built in */
     set_string(L, "compiler", COMPILER);
     return 1;
 }

@@ -1,5 +1,5 @@
 -- pelk: large-kernel ConvNets on CPUs. The module table: tensors and library functions from pelk.core; ops, nn, models,
--- optim, data, viz, sparse, sweep and train are loaded when first used.
+-- optim, data, viz and train are loaded when first used.
 
 local core = require "pelk.core"
 local options = require "pelk.options"
@@ -35,8 +35,8 @@ end
 
 -- Parts that are modules of their own, and functions that live in one: name -> module, field (nil: all of it).
 local lazy = {
-  ops = {"pelk.ops"}, nn = {"pelk.nn"}, models = {"pelk.models"}, optim = {"pelk.optim"}, sparse = {"pelk.sparse"},
-  data = {"pelk.data"}, viz = {"pelk.viz"}, sweep = {"pelk.sweep"},
+  ops = {"pelk.ops"}, nn = {"pelk.nn"}, models = {"pelk.models"}, optim = {"pelk.optim"},
+  data = {"pelk.data"}, viz = {"pelk.viz"},
   train = {"pelk.train", "train"}, evaluate = {"pelk.train", "evaluate"},
 }
 

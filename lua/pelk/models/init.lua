@@ -2,6 +2,8 @@
 -- @module pelk.models
 
 local core = require("pelk.core")
+local options = require("pelk.options")
+local show = require("pelk.show")
 
 local architectures = { "convnext", "pelk" }
 
@@ -21,27 +23,18 @@ end
 
 --- Names of the presets, sorted.
 -- @string[opt] pattern a Lua pattern that the names must hold, "^pelk" say
--- @treturn table list of names
+-- @treturn table list of names, prints one a line
+-- @raise for what is no pattern
 function models.list(pattern)
+  if pattern ~= nil and type(pattern) ~= "string" then
+    error("models.list: the pattern must be a string, got " .. type(pattern), 2)
+  end
   local names = {}
   for name in pairs(presets) do
-    if not pattern or name:find(pattern) then names[#names + 1] = name end
+    if not pattern or options.call(string.find, name, pattern) then names[#names + 1] = name end
   end
   table.sort(names)
-  return names
-end
-
---- How many single-letter edits apart two names are at the most similar place: for "did you mean".
-local function nearest(name)
-  local best, most = nil, 0
-  for known in pairs(presets) do
-    local same = 0
-    for i = 1, math.min(#name, #known) do
-      if name:sub(i, i) == known:sub(i, i) then same = same + 1 end
-    end
-    if same > most or (same == most and best and known < best) then best, most = known, same end
-  end
-  return most >= 3 and best or nil
+  return show.list(names)
 end
 
 --- The options of a preset, to edit and give to create.
@@ -51,11 +44,10 @@ end
 function models.spec(name)
   if type(name) ~= "string" then error("models.spec: expected a name, got " .. type(name), 2) end
   if not presets[name] then
-    local near = nearest(name)
-    error(("no model is called '%s'%s; models.list() names all"):format(
-      name, near and (" (did you mean '%s'?)"):format(near) or ""), 2)
+    error(("no model is called '%s'%s models.list() names all"):format(name,
+      options.nearest(name, models.list()) and options.hint(name, models.list()) or ";"), 2)
   end
-  return copy(presets[name])
+  return show.record(copy(presets[name]))
 end
 
 --- Make a model.
@@ -84,4 +76,4 @@ function models.create(model, overrides)
   return made
 end
 
-return models
+return show.part("pelk.models", models)
