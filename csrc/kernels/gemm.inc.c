@@ -32,17 +32,40 @@ PK_INLINE int64_t strip_width(const strips *s, int64_t i) { return s->narrow_wid
 
 int64_t PK_NAME(gemm_panel_size)(int64_t k, int64_t n) { return k * strips_of(n).vectors * VL; }
 
+/* A VL x VL block turned: row j of b becomes column j. Zipping the first half of the rows with the second, log2(VL) times,
+ * is a transposition. */
+PK_INLINE void transpose_block(const float *b, int64_t ldb, float *to, int64_t width) {
+    vf row[VL], next[VL];
+    for (int j = 0; j < VL; j++) row[j] = v_load(b + j * ldb);
+    for (int round = 1; round < VL; round *= 2) {
+        for (int j = 0; j < VL / 2; j++) {
+            next[2 * j] = v_zip_lo(row[j], row[j + VL / 2]);
+            next[2 * j + 1] = v_zip_hi(row[j], row[j + VL / 2]);
+        }
+        for (int j = 0; j < VL; j++) row[j] = next[j];
+    }
+    for (int p = 0; p < VL; p++) v_store(to + p * width, row[p]);
+}
+
+/* One strip from b stored [n][k]: whole blocks, then what is left at the edges. */
+static void pack_transposed(int64_t k, int64_t given, int64_t width, const float *b, int64_t ldb, float *to) {
+    for (int64_t p = 0; p < k; p += VL) {
+        int64_t depth = k - p < VL ? k - p : VL, j = 0;
+        for (; depth == VL && j + VL <= given; j += VL) transpose_block(b + j * ldb + p, ldb, to + p * width + j, width);
+        for (; j < given; j++)
+            for (int64_t q = p; q < p + depth; q++) to[q * width + j] = b[j * ldb + q];
+    }
+}
+
 void PK_NAME(gemm_pack)(bool transposed, int64_t k, int64_t n, const float *b, int64_t ldb, float *panel) {
     strips s = strips_of(n);
     for (int64_t i = 0; i < s.count; i++) {
         int64_t first = strip_first(&s, i) * VL, width = strip_width(&s, i) * VL;
         int64_t given = n - first < width ? n - first : width;
         float *to = panel + first * k;
+        if (transposed) pack_transposed(k, given, width, b + first * ldb, ldb, to);
         for (int64_t p = 0; p < k; p++, to += width) {
-            if (transposed)
-                for (int64_t j = 0; j < given; j++) to[j] = b[(first + j) * ldb + p];
-            else
-                memcpy(to, b + p * ldb + first, (size_t)given * sizeof *to);
+            if (!transposed) memcpy(to, b + p * ldb + first, (size_t)given * sizeof *to);
             for (int64_t j = given; j < width; j++) to[j] = 0;
         }
     }

@@ -34,5 +34,11 @@ PK_INLINE vf v_pow2(vf a) {
 }
 PK_INLINE vf v_exponent(vf a) { return _mm512_getexp_ps(a); }
 PK_INLINE vf v_mantissa(vf a) { return _mm512_getmant_ps(a, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero); }
+PK_INLINE vf v_zip_lo(vf a, vf b) {
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
+}
+PK_INLINE vf v_zip_hi(vf a, vf b) {
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b);
+}
 PK_INLINE float v_sum(vf a) { return _mm512_reduce_add_ps(a); }
 PK_INLINE float v_hmax(vf a) { return _mm512_reduce_max_ps(a); }

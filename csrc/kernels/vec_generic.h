@@ -37,6 +37,8 @@ PK_INLINE vf v_round(vf a) { /* adding 1.5 * 2^23 rounds to nearest even where |
 PK_INLINE vf v_pow2(vf a) { return (vf)((__builtin_convertvector(a, vi) + 127) << 23); }
 PK_INLINE vf v_exponent(vf a) { return __builtin_convertvector(((vi)a >> 23) - 127, vf); }
 PK_INLINE vf v_mantissa(vf a) { return (vf)(((vi)a & 0x007fffff) | 0x3f800000); }
+PK_INLINE vf v_zip_lo(vf a, vf b) { return (vf){a[0], b[0], a[1], b[1]}; }
+PK_INLINE vf v_zip_hi(vf a, vf b) { return (vf){a[2], b[2], a[3], b[3]}; }
 PK_INLINE float v_sum(vf a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 PK_INLINE float v_hmax(vf a) {
     float m = a[0];

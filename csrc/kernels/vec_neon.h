@@ -45,5 +45,7 @@ PK_INLINE vf v_mantissa(vf a) {
     vi m = vandq_s32(vreinterpretq_s32_f32(a), vdupq_n_s32(0x007fffff));
     return vreinterpretq_f32_s32(vorrq_s32(m, vdupq_n_s32(0x3f800000)));
 }
+PK_INLINE vf v_zip_lo(vf a, vf b) { return vzip1q_f32(a, b); }
+PK_INLINE vf v_zip_hi(vf a, vf b) { return vzip2q_f32(a, b); }
 PK_INLINE float v_sum(vf a) { return vaddvq_f32(a); }
 PK_INLINE float v_hmax(vf a) { return vmaxvq_f32(a); }

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "core/alloc.h"
+#include "core/pool.h"
 #include "core/rng.h"
 
 extern const pk_class *const pk_class_registry[]; /* generated */
@@ -119,10 +120,24 @@ static pk_status add_slot(pk_module *m, const char *name, pk_tensor *t, bool buf
     return PK_OK;
 }
 
+typedef struct fill_job {
+    float *p;
+    int64_t n, chunks;
+    uint64_t stream;
+    double std;
+} fill_job;
+
+static void fill_chunk(void *context, int64_t chunk, int worker) {
+    const fill_job *j = context;
+    (void)worker;
+    int64_t end = pk_chunk_begin(j->n, j->chunks, chunk + 1);
+    for (int64_t i = pk_chunk_begin(j->n, j->chunks, chunk); i < end; i++)
+        j->p[i] = pk_random_trunc_normal(j->stream, (uint64_t)i, j->std);
+}
+
 static void fill_random(pk_tensor *t, double std) {
-    uint64_t stream = pk_random_stream();
-    float *p = pk_f32(t);
-    for (int64_t i = 0, n = pk_numel(t); i < n; i++) p[i] = pk_random_trunc_normal(stream, (uint64_t)i, std);
+    fill_job j = {pk_f32(t), pk_numel(t), pk_chunks(pk_numel(t), 1 << 14), pk_random_stream(), std};
+    pk_parallel(j.chunks, fill_chunk, &j);
 }
 
 pk_status pk_module_parameter(pk_module *m, const char *name, int ndim, const int64_t *shape, pk_init init, double value) {
