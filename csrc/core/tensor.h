@@ -13,8 +13,6 @@ typedef struct pk_storage {
     atomic_uint version; /* counts writes in place: backward refuses what changed after it was saved */
     int64_t bytes;
     void *data;
-    void (*drop)(void *owner); /* how to let go of memory that is not ours (a mapping); null: pk_free(data) */
-    void *owner;
 } pk_storage;
 
 struct pk_tensor {
@@ -63,9 +61,6 @@ pk_status pk_tensor_shape_only(const pk_tensor *t, pk_tensor **out);
 pk_status pk_tensor_window(const pk_tensor *t, int ndim, const int64_t *shape, const int64_t *stride, int64_t offset,
                            pk_tensor **out);
 pk_status pk_tensor_alias(const pk_tensor *t, pk_tensor **out); /* the same window: a detached twin */
-/* Storage over memory of somebody else, let go through drop(owner). */
-pk_status pk_tensor_wrap(pk_dtype dtype, int ndim, const int64_t *shape, void *data, void (*drop)(void *), void *owner,
-                         pk_tensor **out);
 /* t itself (one more reference) when contiguous, else a packed copy. */
 pk_status pk_tensor_contiguous(pk_tensor *t, pk_tensor **out);
 /* dst[...] = src[...], broadcasting src to dst's shape and converting the dtype; any strides.
@@ -75,7 +70,6 @@ pk_status pk_tensor_copy(pk_tensor *dst, const pk_tensor *src);
 pk_status pk_tensor_accumulate(pk_tensor *dst, const pk_tensor *src);
 pk_status pk_tensor_fill(pk_tensor *t, double value);
 double pk_tensor_get(const pk_tensor *t, const int64_t *index); /* one element as a number; index in range */
-void pk_tensor_set(pk_tensor *t, const int64_t *index, double value);
 void pk_tensor_written(pk_tensor *t); /* note a write in place */
 
 /* Make t see another window of storage (arenas): same shape, contiguous, its values already there. */

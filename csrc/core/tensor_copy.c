@@ -193,14 +193,3 @@ double pk_tensor_get(const pk_tensor *t, const int64_t *index) {
     for (int d = 0; d < t->ndim; d++) at += index[d] * t->stride[d];
     return t->dtype == PK_FLOAT32 ? (double)pk_f32(t)[at] : t->dtype == PK_INT32 ? (double)pk_i32(t)[at] : pk_u8(t)[at];
 }
-
-void pk_tensor_set(pk_tensor *t, const int64_t *index, double value) {
-    int64_t at = 0;
-    for (int d = 0; d < t->ndim; d++) at += index[d] * t->stride[d];
-    if (t->dtype == PK_FLOAT32)
-        pk_f32(t)[at] = (float)value;
-    else if (t->dtype == PK_INT32)
-        pk_i32(t)[at] = to_i32(value);
-    else
-        pk_u8(t)[at] = to_u8(value);
-}

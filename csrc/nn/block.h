@@ -3,8 +3,7 @@
 #define PK_NN_BLOCK_H
 
 #include "nn/mixer.h"
-
-typedef enum pk_norm_kind { PK_NORM_LAYER, PK_NORM_BATCH } pk_norm_kind;
+#include "nn/parts.h"
 
 typedef struct pk_block_options {
     int64_t channels;

@@ -2,6 +2,7 @@
 #include "nn/mixer.h"
 
 #include "nn/args.h"
+#include "nn/parts.h"
 #include "ops/grid.h"
 
 int64_t pk_mixer_channels(const pk_mixer *o, int64_t channels) {
@@ -42,13 +43,6 @@ static pk_status add_depthwise(pk_module *m, const char *name, int64_t channels,
     return pk_options_make(&o, m, name, NULL);
 }
 
-static pk_status add_batch_norm(pk_module *m, int64_t channels) {
-    pk_options o;
-    pk_options_begin(&o, &pk_class_BatchNorm);
-    pk_options_set(&o, "channels", (double)channels);
-    return pk_options_make(&o, m, "bn", NULL);
-}
-
 /* A branch: Sequential with conv and, when the mixer is re-parameterisable, bn. */
 static pk_status begin_branch(pk_module *m, const char *name, pk_module **branch) {
     return pk_module_make(m, name, &pk_class_Sequential, NULL, branch);
@@ -59,14 +53,14 @@ static pk_status add_depthwise_branch(pk_module *m, const char *name, const pk_m
     pk_module *branch;
     PK_TRY(begin_branch(m, name, &branch));
     PK_TRY(add_depthwise(branch, "conv", channels, kh, kw, !o->reparam));
-    return o->reparam ? add_batch_norm(branch, channels) : PK_OK;
+    return o->reparam ? pk_add_norm(branch, "bn", PK_NORM_BATCH, channels) : PK_OK;
 }
 
 static pk_status add_peripheral_branch(pk_module *m, const pk_mixer *o, int64_t channels, pk_tensor *position) {
     pk_module *branch;
     PK_TRY(begin_branch(m, "large", &branch));
     PK_TRY(pk_peripheral_make(branch, "conv", o, channels, position));
-    return o->reparam ? add_batch_norm(branch, channels) : PK_OK;
+    return o->reparam ? pk_add_norm(branch, "bn", PK_NORM_BATCH, channels) : PK_OK;
 }
 
 pk_status pk_mixer_add_branches(pk_module *m, const pk_mixer *o, int64_t channels, pk_tensor *position) {

@@ -10,18 +10,10 @@ typedef struct mlp_options {
     int64_t channels, hidden;
 } mlp_options;
 
-static pk_status add_linear(pk_module *m, const char *name, int64_t in, int64_t out) {
-    pk_options o;
-    pk_options_begin(&o, &pk_class_Linear);
-    pk_options_set(&o, "in_features", (double)in);
-    pk_options_set(&o, "out_features", (double)out);
-    return pk_options_make(&o, m, name, NULL);
-}
-
 static pk_status mlp_build(pk_module *m) {
     const mlp_options *o = m->options;
-    PK_TRY(add_linear(m, "fc1", o->channels, o->hidden));
-    return add_linear(m, "fc2", o->hidden, o->channels);
+    PK_TRY(pk_add_linear(m, "fc1", o->channels, o->hidden, NULL));
+    return pk_add_linear(m, "fc2", o->hidden, o->channels, NULL);
 }
 
 static pk_status mlp_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
@@ -54,20 +46,13 @@ const pk_class pk_class_Mlp = {
 
 typedef pk_block_options options;
 
-static pk_status add_norm(pk_module *m, const pk_class *cls, const char *name, int64_t channels) {
-    pk_options o;
-    pk_options_begin(&o, cls);
-    pk_options_set(&o, "channels", (double)channels);
-    return pk_options_make(&o, m, name, NULL);
-}
-
 static pk_status build(pk_module *m) {
     const options *o = m->options;
     int64_t hidden = (int64_t)(o->mlp_ratio * (double)o->channels + 1e-9);
     if (o->own_position) PK_TRY(pk_mixer_add_position(m, &o->mixer, pk_mixer_channels(&o->mixer, o->channels)));
     pk_tensor *position = o->own_position ? pk_module_tensor(m, "position") : o->given_position;
     PK_TRY(pk_mixer_make(m, "conv_dw", &o->mixer, o->channels, position));
-    PK_TRY(add_norm(m, o->norm == PK_NORM_BATCH ? &pk_class_BatchNorm : &pk_class_LayerNorm, "norm", o->channels));
+    PK_TRY(pk_add_norm(m, "norm", (pk_norm_kind)o->norm, o->channels));
     const mlp_options mlp = {o->channels, hidden > 0 ? hidden : 1};
     PK_TRY(pk_module_make(m, "mlp", &pk_class_Mlp, &mlp, NULL));
     if (o->layer_scale <= 0) return PK_OK;

@@ -116,8 +116,8 @@ static pk_status build(pk_module *m) {
     PK_TRY(check(o));
     for (int i = 0; i < o->depths.n; i++) blocks += o->depths.v[i];
     PK_TRY(pk_module_make(m, "stem", &pk_class_Sequential, NULL, &part));
-    PK_TRY(pk_patchify_add(part, NULL, o->in_channels, dim_at(o, 0), o->stem));
-    PK_TRY(pk_norm_add(part, NULL, o->norm, dim_at(o, 0)));
+    PK_TRY(pk_add_patch_conv(part, NULL, o->in_channels, dim_at(o, 0), o->stem, true));
+    PK_TRY(pk_add_norm(part, NULL, (pk_norm_kind)o->norm, dim_at(o, 0)));
     PK_TRY(pk_module_make(m, "stages", &pk_class_Sequential, NULL, &part));
     for (int i = 0; i < o->depths.n; i++) {
         pk_status status = add_stage(part, o, i, first, blocks);

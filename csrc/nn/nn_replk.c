@@ -3,6 +3,7 @@
 
 #include "nn/args.h"
 #include "nn/mixer.h"
+#include "nn/parts.h"
 
 typedef struct options {
     int64_t channels;
@@ -11,24 +12,12 @@ typedef struct options {
     double drop_path;
 } options;
 
-static pk_status add_batch_norm(pk_module *m, const char *name, int64_t channels) {
-    pk_options o;
-    pk_options_begin(&o, &pk_class_BatchNorm);
-    pk_options_set(&o, "channels", (double)channels);
-    return pk_options_make(&o, m, name, NULL);
-}
-
 /* A 1x1 convolution without bias and its batch norm: {conv, bn}. */
 static pk_status add_pointwise(pk_module *m, const char *name, int64_t in, int64_t out) {
     pk_module *pair;
     PK_TRY(pk_module_make(m, name, &pk_class_Sequential, NULL, &pair));
-    pk_options o;
-    pk_options_begin(&o, &pk_class_Conv2d);
-    pk_options_set(&o, "in_channels", (double)in);
-    pk_options_set(&o, "out_channels", (double)out);
-    pk_options_set(&o, "bias", 0);
-    PK_TRY(pk_options_make(&o, pair, "conv", NULL));
-    return add_batch_norm(pair, "bn", out);
+    PK_TRY(pk_add_patch_conv(pair, "conv", in, out, 1, false));
+    return pk_add_norm(pair, "bn", PK_NORM_BATCH, out);
 }
 
 static int64_t inner(const options *o) {
@@ -79,7 +68,7 @@ static pk_status replk_build(pk_module *m) {
     const options *o = m->options;
     const pk_mixer mixer = {.mixer = PK_MIXER_DENSE, .kernel = o->kernel, .small_kernel = o->small_kernel,
                             .radius = 2, .base = 2, .partial = 1, .reparam = true}; /* the grid's numbers are not used */
-    PK_TRY(add_batch_norm(m, "prelkb_bn", o->channels));
+    PK_TRY(pk_add_norm(m, "prelkb_bn", PK_NORM_BATCH, o->channels));
     PK_TRY(add_pointwise(m, "pw1", o->channels, inner(o)));
     PK_TRY(pk_partial_make(m, "large_kernel", &mixer, inner(o), NULL));
     return add_pointwise(m, "pw2", inner(o), o->channels);
@@ -113,7 +102,7 @@ const pk_class pk_class_RepLKBlock = {
 
 static pk_status ffn_build(pk_module *m) {
     const options *o = m->options;
-    PK_TRY(add_batch_norm(m, "preffn_bn", o->channels));
+    PK_TRY(pk_add_norm(m, "preffn_bn", PK_NORM_BATCH, o->channels));
     PK_TRY(add_pointwise(m, "pw1", o->channels, inner(o)));
     return add_pointwise(m, "pw2", inner(o), o->channels);
 }

@@ -6,27 +6,6 @@
 
 typedef pk_stage_options options;
 
-static pk_status add_norm(pk_module *m, int kind, const char *name, int64_t channels) {
-    pk_options o;
-    pk_options_begin(&o, kind == PK_NORM_BATCH ? &pk_class_BatchNorm : &pk_class_LayerNorm);
-    pk_options_set(&o, "channels", (double)channels);
-    return pk_options_make(&o, m, name, NULL);
-}
-
-pk_status pk_patchify_add(pk_module *m, const char *name, int64_t in, int64_t out, int64_t patch) {
-    pk_options o;
-    pk_options_begin(&o, &pk_class_Conv2d);
-    pk_options_set(&o, "in_channels", (double)in);
-    pk_options_set(&o, "out_channels", (double)out);
-    pk_options_set(&o, "kernel", (double)patch);
-    pk_options_set(&o, "stride", (double)patch);
-    return pk_options_make(&o, m, name, NULL);
-}
-
-pk_status pk_norm_add(pk_module *m, const char *name, int kind, int64_t channels) {
-    return add_norm(m, kind, name, channels);
-}
-
 /* ---- Stage ---- */
 
 static pk_status build(pk_module *m) {
@@ -36,8 +15,8 @@ static pk_status build(pk_module *m) {
     PK_TRY(pk_mixer_add_position(m, mixer, pk_mixer_channels(mixer, o->block.channels)));
     if (o->in_channels) {
         PK_TRY(pk_module_make(m, "downsample", &pk_class_Sequential, NULL, &part));
-        PK_TRY(add_norm(part, o->block.norm, NULL, o->in_channels));
-        PK_TRY(pk_patchify_add(part, NULL, o->in_channels, o->block.channels, 2));
+        PK_TRY(pk_add_norm(part, NULL, (pk_norm_kind)o->block.norm, o->in_channels));
+        PK_TRY(pk_add_patch_conv(part, NULL, o->in_channels, o->block.channels, 2, true));
     }
     PK_TRY(pk_module_make(m, "blocks", &pk_class_Sequential, NULL, &part));
     for (int64_t i = 0; i < o->depth; i++) {
@@ -95,13 +74,9 @@ typedef struct head_options {
 
 static pk_status head_build(pk_module *m) {
     const head_options *o = m->options;
-    PK_TRY(add_norm(m, PK_NORM_LAYER, "norm", o->channels));
-    pk_options fc;
-    pk_options_begin(&fc, &pk_class_Linear);
-    pk_options_set(&fc, "in_features", (double)o->channels);
-    pk_options_set(&fc, "out_features", (double)o->num_classes);
     pk_module *made;
-    PK_TRY(pk_options_make(&fc, m, "fc", &made));
+    PK_TRY(pk_add_norm(m, "norm", PK_NORM_LAYER, o->channels));
+    PK_TRY(pk_add_linear(m, "fc", o->channels, o->num_classes, &made));
     float *w = pk_f32(pk_module_tensor(made, "weight"));
     for (int64_t i = 0; i < o->channels * o->num_classes; i++) w[i] *= (float)o->init_scale;
     return PK_OK;
