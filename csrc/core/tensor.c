@@ -112,6 +112,7 @@ pk_tensor *pk_tensor_retain(pk_tensor *t) {
 void pk_tensor_release(pk_tensor *t) {
     if (!t || atomic_fetch_sub(&t->refs, 1) != 1) return;
     pk_tensor_release(t->grad);
+    pk_tensor_release(t->mask);
     if (t->node) t->release_node(t->node);
     storage_release(t->storage);
     pk_free(t);

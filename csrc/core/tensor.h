@@ -13,6 +13,7 @@ typedef struct pk_storage {
     atomic_uint version; /* counts writes in place: backward refuses what changed after it was saved */
     int64_t bytes;
     void *data;
+    void *owner; /* of an arena: who laid it out (train/params.h), for those who find it through a tensor; or null */
 } pk_storage;
 
 struct pk_tensor {
@@ -25,6 +26,7 @@ struct pk_tensor {
     pk_storage *storage;         /* null: a shape without data */
     bool requires_grad;          /* a leaf whose gradient is wanted */
     pk_tensor *grad;             /* of a leaf: contiguous, same shape, or null */
+    pk_tensor *mask;             /* of a leaf: uint8, contiguous, same shape: 0 where the value is held at zero; or null */
     struct pk_node *node;        /* what computed it, if gradients flow through; the tensor owns one reference */
     void (*release_node)(struct pk_node *); /* set with node: the core knows nothing of autograd */
     int node_output;             /* which output of that node it is */

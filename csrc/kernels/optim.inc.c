@@ -58,3 +58,7 @@ void PK_NAME(ema_step)(int64_t n, float *avg, const float *w, float decay) {
         v_store_n(avg + i, v_fma(share, v_sub(v_load_n(w + i, rest), a), a), rest);
     }
 }
+
+void PK_NAME(mask_apply)(int64_t n, float *w, const uint8_t *mask) {
+    for (int64_t i = 0; i < n; i++) w[i] = mask[i] ? w[i] : 0.0f;
+}

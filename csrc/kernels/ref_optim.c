@@ -31,3 +31,8 @@ void PK_NAME(sgd_step)(int64_t n, float *w, const float *g, float *buf, float lr
 void PK_NAME(ema_step)(int64_t n, float *avg, const float *w, float decay) {
     for (int64_t i = 0; i < n; i++) avg[i] = (float)(avg[i] + (1 - (double)decay) * ((double)w[i] - avg[i]));
 }
+
+void PK_NAME(mask_apply)(int64_t n, float *w, const uint8_t *mask) {
+    for (int64_t i = 0; i < n; i++)
+        if (!mask[i]) w[i] = 0;
+}

@@ -73,11 +73,15 @@ static pk_status copy_tensor(pairs **seen, pk_tensor *t, pk_tensor **out) {
     pk_tensor_copy(*out, t);
     (*out)->requires_grad = t->requires_grad;
     pairs *p = pk_alloc(sizeof *p);
-    if (!p) {
+    pk_status status = p ? PK_OK : pk_no_memory(sizeof *p);
+    if (status == PK_OK && t->mask) status = pk_tensor_like(t->mask, &(*out)->mask);
+    if (status != PK_OK) {
+        pk_free(p);
         pk_tensor_release(*out);
         *out = NULL;
-        return pk_no_memory(sizeof *p);
+        return status;
     }
+    if (t->mask) pk_tensor_copy((*out)->mask, t->mask);
     *p = (pairs){t, *out, *seen};
     *seen = p;
     return PK_OK;

@@ -62,8 +62,10 @@ pk_status pk_optim_new(const pk_optim_class *cls, pk_module *m, const pk_optim_o
     o->cls = cls;
     o->options = *options;
     pk_status status = pk_params_new(m, no_decay, &o->params);
-    for (int i = 0; i < cls->nstates && status == PK_OK; i++)
+    for (int i = 0; i < cls->nstates && status == PK_OK; i++) {
         status = pk_tensor_zeros(PK_FLOAT32, 1, &o->params->total, &o->state[i]);
+        o->params->moment[i] = o->state[i];
+    }
     if (status == PK_OK)
         *out = o;
     else
@@ -110,5 +112,6 @@ pk_status pk_optim_step(pk_optim *o) {
         first = i;
     }
     pk_tensor_written(p->values);
+    pk_params_apply_masks(o->params);
     return PK_OK;
 }

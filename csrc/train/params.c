@@ -5,6 +5,8 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "core/pool.h"
+#include "kernels/kernels.h"
 
 enum { ALIGN = 16 }; /* elements: every parameter begins on a cache line */
 
@@ -93,6 +95,9 @@ static pk_status fill(pk_params *p, pk_module *m, const char *const *no_decay) {
     PK_TRY(pk_tensor_zeros(PK_FLOAT32, 1, &p->total, &p->values));
     PK_TRY(pk_tensor_zeros(PK_FLOAT32, 1, &p->total, &p->grads));
     for (int64_t i = 0; i < p->count; i++) PK_TRY(move_in(p, &p->param[i]));
+    p->values->storage->owner = p;
+    for (int64_t i = 0; i < p->count; i++)
+        if (p->param[i].tensor->mask) return pk_params_adopt_masks(p);
     return PK_OK;
 }
 
@@ -114,8 +119,10 @@ void pk_params_free(pk_params *p) {
         pk_tensor_release(p->param[i].tensor);
         pk_free(p->param[i].path);
     }
+    if (p->values && p->values->storage->owner == p) p->values->storage->owner = NULL;
     pk_tensor_release(p->values);
     pk_tensor_release(p->grads);
+    pk_tensor_release(p->masks);
     pk_free(p->param);
     pk_free(p);
 }
@@ -136,4 +143,65 @@ void pk_params_zero_grad(pk_params *p) {
         pk_tensor *g = p->param[i].tensor->grad;
         if (g && g->storage != p->grads->storage) pk_tensor_fill(g, 0);
     }
+}
+
+pk_params *pk_params_of(const pk_tensor *t) { return t->storage ? t->storage->owner : NULL; }
+
+const pk_param *pk_params_find(const pk_params *p, const pk_tensor *t) {
+    for (int64_t i = 0; i < p->count; i++)
+        if (p->param[i].tensor == t) return &p->param[i];
+    return NULL;
+}
+
+/* ---- masks ---- */
+
+static pk_status mask_windows(const pk_params *p, const pk_tensor *arena, pk_tensor **mine) {
+    for (int64_t i = 0; i < p->count; i++)
+        if (p->param[i].tensor->mask) PK_TRY(window(arena, &p->param[i], &mine[i]));
+    return PK_OK;
+}
+
+static void swap_mask(pk_tensor *t, pk_tensor *mine) {
+    memcpy(pk_u8(mine), pk_u8(t->mask), (size_t)pk_numel(mine));
+    pk_tensor_release(t->mask);
+    t->mask = mine;
+}
+
+pk_status pk_params_adopt_masks(pk_params *p) {
+    pk_tensor *arena = NULL, **mine = pk_alloc_zeroed(p->count * (int64_t)sizeof *mine);
+    pk_status status = mine ? pk_tensor_new(PK_UINT8, 1, &p->total, &arena) : pk_no_memory(p->count);
+    if (status == PK_OK) status = mask_windows(p, arena, mine);
+    if (status == PK_OK) {
+        memset(pk_u8(arena), 1, (size_t)p->total);
+        for (int64_t i = 0; i < p->count; i++)
+            if (mine[i]) swap_mask(p->param[i].tensor, mine[i]);
+        pk_tensor_release(p->masks);
+        p->masks = arena;
+        p->masked = atomic_load(&p->values->storage->version) - 1;
+    } else {
+        for (int64_t i = 0; mine && i < p->count; i++) pk_tensor_release(mine[i]);
+        pk_tensor_release(arena);
+    }
+    pk_free(mine);
+    return status;
+}
+
+typedef struct mask_job {
+    pk_params *p;
+    int64_t chunks;
+} mask_job;
+
+static void mask_chunk(void *context, int64_t i, int worker) {
+    const mask_job *j = context;
+    (void)worker;
+    int64_t begin = pk_chunk_begin(j->p->total, j->chunks, i), end = pk_chunk_begin(j->p->total, j->chunks, i + 1);
+    pk_k()->mask_apply(end - begin, pk_f32(j->p->values) + begin, pk_u8(j->p->masks) + begin);
+}
+
+void pk_params_apply_masks(pk_params *p) {
+    if (!p->masks || atomic_load(&p->values->storage->version) == p->masked) return;
+    mask_job j = {p, pk_chunks(p->total, 1 << 16)};
+    pk_parallel(j.chunks, mask_chunk, &j);
+    pk_tensor_written(p->values);
+    p->masked = atomic_load(&p->values->storage->version);
 }

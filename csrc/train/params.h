@@ -1,5 +1,5 @@
-/* A model's parameters in two flat arenas, values and gradients, of one layout: whatever works on all parameters is one
- * loop. Making it moves the parameters' storage; the tensors stay the same objects. */
+/* A model's parameters in flat arenas of one layout, values, gradients and masks: whatever works on all parameters is
+ * one loop. Making it moves the parameters' storage; the tensors stay the same objects. */
 #ifndef PK_TRAIN_PARAMS_H
 #define PK_TRAIN_PARAMS_H
 
@@ -16,6 +16,9 @@ typedef struct pk_params {
     int64_t count, total; /* parameters; elements of an arena, padding counted */
     pk_param *param;
     pk_tensor *values, *grads;
+    pk_tensor *masks;     /* uint8: 0 where a value is held at zero, 1 elsewhere; null: no parameter has a mask */
+    unsigned masked;      /* the values' version when the masks were last applied */
+    pk_tensor *moment[2]; /* the optimiser's arenas, borrowed from it; null: there are none */
 } pk_params;
 
 /* Collect what requires a gradient. no_decay: substrings of paths that take no weight decay, null at the end; null: none. */
@@ -25,6 +28,14 @@ void pk_params_free(pk_params *p);
  * elsewhere are copied in. */
 pk_status pk_params_ready(pk_params *p);
 void pk_params_zero_grad(pk_params *p);
+
+/* The arenas that hold tensor t, or null. */
+pk_params *pk_params_of(const pk_tensor *t);
+const pk_param *pk_params_find(const pk_params *p, const pk_tensor *t); /* null: not one of them */
+/* Move the masks that the tensors have into the arena of masks, which is made when missing; on failure all stays. */
+pk_status pk_params_adopt_masks(pk_params *p);
+/* Set what is masked to zero (what is not a number too); nothing when no value was written since the last time. */
+void pk_params_apply_masks(pk_params *p);
 
 /* 2-norm of all gradients of m that there are, summed in a fixed order. */
 pk_status pk_grad_norm(pk_module *m, double *norm);

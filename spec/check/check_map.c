@@ -214,6 +214,13 @@ static void check_steps(check_options *o, const pk_kernels *k, const pk_kernels 
     same(o, "sgd_step buffer", level, m, m2, n, 3e-6);
     k->ema_step(n, v, w, 0.99f), ref->ema_step(n, v2, w2, 0.99f);
     same(o, "ema_step", level, v, v2, n, 1e-6);
+    uint8_t *mask = (uint8_t *)check_floats(o, n) + 3 * n; /* ends where the block does */
+    for (int64_t i = 0; i < n; i++) {
+        mask[i] = check_uniform(o) > 0;
+        w2[i] = w[i] = !mask[i] && check_uniform(o) > 0 ? NAN : w[i];
+    }
+    k->mask_apply(n, w, mask), ref->mask_apply(n, w2, mask);
+    same(o, "mask_apply", level, w, w2, n, 0);
     finish(o, "optimisers", level);
 }
 
