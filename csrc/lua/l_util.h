@@ -73,6 +73,7 @@ void l_open_optim(lua_State *L);
 void l_open_data(lua_State *L);
 void l_open_io(lua_State *L);
 void l_open_viz(lua_State *L);
+void l_open_maps(lua_State *L);
 void l_open_train(lua_State *L);
 
 #endif

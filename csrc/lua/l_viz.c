@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "viz/heatmap.h"
 #include "viz/picture.h"
 #include "viz/png.h"
 
@@ -52,6 +53,8 @@ typedef struct picture_options {
 
 static const pk_field picture_fields[] = {LOOK_FIELDS(PK_GRAY)};
 
+static const pk_field heatmap_fields[] = {LOOK_FIELDS(PK_MAGMA)};
+
 static const pk_field tile_fields[] = {
     LOOK_FIELDS(PK_COOLWARM),
     {.name = "columns", .type = PK_INT, .offset = offsetof(picture_options, columns), .def = 0, .min = 0, .max = 4096,
@@ -85,6 +88,17 @@ static int picture_tiles(lua_State *L) {
     pk_tensor *out = NULL;
     pk_status status;
     L_RETRY(L, status, pk_picture_tiles(t, &o.look, o.columns, o.each, &out));
+    return push_picture(L, status, out);
+}
+
+/* picture_heatmap(t, options, title or nil, note or nil): a map with its scale */
+static int picture_heatmap(lua_State *L) {
+    const pk_tensor *t = l_check_tensor(L, 1);
+    lua_settop(L, 4);
+    picture_options o = read_look(L, 2, "heatmap", heatmap_fields, sizeof heatmap_fields / sizeof *heatmap_fields);
+    pk_tensor *out = NULL;
+    pk_status status;
+    L_RETRY(L, status, pk_picture_heatmap(t, &o.look, luaL_optstring(L, 3, NULL), luaL_optstring(L, 4, NULL), &out));
     return push_picture(L, status, out);
 }
 
@@ -146,8 +160,12 @@ static int write_png(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"picture", picture},     {"picture_tiles", picture_tiles}, {"picture_grids", picture_grids},
-    {"write_png", write_png}, {NULL, NULL},
+    {"picture", picture},
+    {"picture_tiles", picture_tiles},
+    {"picture_heatmap", picture_heatmap},
+    {"picture_grids", picture_grids},
+    {"write_png", write_png},
+    {NULL, NULL},
 };
 
 void l_open_viz(lua_State *L) { luaL_setfuncs(L, functions, 0); }

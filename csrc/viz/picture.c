@@ -15,13 +15,9 @@ static float value(const pk_tensor *t, int64_t y, int64_t x, int64_t c) {
     return ((const float *)t->storage->data)[i];
 }
 
-typedef struct range {
-    float low, high;
-} range;
-
 /* Of the finite values in channels c0 .. c1-1, with what look fixes. */
-static range find_range(const pk_tensor *t, const pk_look *look, int64_t c0, int64_t c1) {
-    range r = {INFINITY, -INFINITY};
+static pk_range find_range(const pk_tensor *t, const pk_look *look, int64_t c0, int64_t c1) {
+    pk_range r = {INFINITY, -INFINITY};
     for (int64_t y = 0; y < t->shape[0]; y++)
         for (int64_t x = 0; x < t->shape[1]; x++)
             for (int64_t c = c0; c < c1; c++) {
@@ -30,8 +26,8 @@ static range find_range(const pk_tensor *t, const pk_look *look, int64_t c0, int
                 r.low = fminf(r.low, v);
                 r.high = fmaxf(r.high, v);
             }
-    if (r.low > r.high) r = (range){0, 1};
-    if (t->dtype == PK_UINT8) r = (range){0, 255};
+    if (r.low > r.high) r = (pk_range){0, 1};
+    if (t->dtype == PK_UINT8) r = (pk_range){0, 255};
     if (look->symmetric) {
         r.high = fmaxf(fabsf(r.low), fabsf(r.high));
         r.low = -r.high;
@@ -42,7 +38,7 @@ static range find_range(const pk_tensor *t, const pk_look *look, int64_t c0, int
 }
 
 /* To 0..1; the middle when there is no range. */
-static float place(range r, float v) { return r.high > r.low ? (v - r.low) / (r.high - r.low) : v - r.low + 0.5f; }
+static float place(pk_range r, float v) { return r.high > r.low ? (v - r.low) / (r.high - r.low) : v - r.low + 0.5f; }
 
 static pk_status check(const pk_tensor *t, int64_t channels) {
     bool shaped = t->ndim == 2 || (t->ndim == 3 && (channels < 0 || t->shape[2] == 1 || t->shape[2] == channels));
@@ -52,8 +48,15 @@ static pk_status check(const pk_tensor *t, int64_t channels) {
     return PK_OK;
 }
 
+pk_status pk_picture_range(const pk_tensor *t, const pk_look *look, pk_range *out) {
+    *out = (pk_range){0, 1};
+    PK_TRY(check(t, 3));
+    *out = find_range(t, look, 0, t->ndim == 3 ? t->shape[2] : 1);
+    return PK_OK;
+}
+
 /* One pixel a value: channel c through the map, or three channels as they are. */
-static void color_at(const pk_tensor *t, const pk_look *look, range r, int64_t y, int64_t x, int64_t c, bool colors,
+static void color_at(const pk_tensor *t, const pk_look *look, pk_range r, int64_t y, int64_t x, int64_t c, bool colors,
                      uint8_t rgb[3]) {
     if (!colors) {
         pk_color((pk_color_map)look->colormap, place(r, value(t, y, x, c)), rgb);
@@ -66,7 +69,7 @@ static void color_at(const pk_tensor *t, const pk_look *look, range r, int64_t y
     }
 }
 
-static void draw(pk_tensor *canvas, int64_t top, int64_t left, const pk_tensor *t, const pk_look *look, range r,
+static void draw(pk_tensor *canvas, int64_t top, int64_t left, const pk_tensor *t, const pk_look *look, pk_range r,
                  int64_t c, bool colors, int64_t scale) {
     for (int64_t y = 0; y < t->shape[0]; y++)
         for (int64_t x = 0; x < t->shape[1]; x++) {
@@ -101,7 +104,7 @@ pk_status pk_picture_tiles(const pk_tensor *t, const pk_look *look, int64_t colu
                 pk_mul_ok(tile_h + GAP, rows, &height) && pk_mul_ok(tile_w + GAP, columns, &width);
     PK_RETURN_IF(!fits, PK_EINVAL, "tiles: scale %lld is too large", (long long)scale);
     PK_TRY(pk_canvas_new(height + GAP, width + GAP, out));
-    range all = find_range(t, look, 0, n);
+    pk_range all = find_range(t, look, 0, n);
     for (int64_t i = 0; i < n; i++) {
         int64_t top = GAP + i / columns * (tile_h + GAP), left = GAP + i % columns * (tile_w + GAP);
         draw(*out, top, left, t, look, each ? find_range(t, look, i, i + 1) : all, i, false, scale);

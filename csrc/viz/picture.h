@@ -13,6 +13,12 @@ typedef struct pk_look {
     bool symmetric;   /* the ends are -m and m: for maps with a middle */
 } pk_look;
 
+typedef struct pk_range {
+    float low, high;
+} pk_range;
+/* What the ends of the map mean for t: its finite values, with what look fixes. */
+pk_status pk_picture_range(const pk_tensor *t, const pk_look *look, pk_range *out);
+
 /* {H,W}, {H,W,1}: through the map; {H,W,3}: as red, green, blue. float32, or uint8 as it is (0..255). */
 pk_status pk_picture(const pk_tensor *t, const pk_look *look, pk_tensor **out);
 

@@ -17,6 +17,19 @@ function viz.save_png(t, path, given)
   return core.write_png(core.picture(t, given), path)
 end
 
+local heatmap_rules = {
+  colormap = { "string", "magma" }, scale = { "integer", 0, 0 }, min = { "number" }, max = { "number" },
+  symmetric = { "boolean" }, title = { "string" }, note = { "string" },
+}
+
+-- viz.heatmap(t, path, {colormap = "magma", scale = 0, min =, max =, symmetric =, title =, note =}): a map {H,W} with a
+-- bar that says what its colours mean, a title above and a note below. true, or nil, message.
+function viz.heatmap(t, path, given)
+  local o = options.read("viz.heatmap", given, heatmap_rules)
+  return core.write_png(options.call(core.picture_heatmap, t, { colormap = o.colormap, scale = o.scale, min = o.min,
+    max = o.max, symmetric = o.symmetric }, o.title, o.note), path)
+end
+
 -- ---- sharing grids ----
 
 local function is_grid(t) return type(t) == "table" and math.type(t[1]) ~= nil end
@@ -107,6 +120,9 @@ function viz.kernels(what, path, given)
   return core.write_png(core.picture_tiles(w, { colormap = o.colormap, scale = o.scale, columns = o.columns,
     symmetric = true }), path)
 end
+
+-- viz.erf(model, pictures, {size =, stage =, limit = 50, ...}): the effective receptive field; see viz/erf.lua.
+viz.erf = require "pelk.viz.erf"
 
 -- viz.curves(history or path of summary.csv, path, {title =, width = 1200, height = 500}): see viz/curves.lua.
 viz.curves = require "pelk.viz.curves"
