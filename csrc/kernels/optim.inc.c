@@ -59,6 +59,14 @@ void PK_NAME(ema_step)(int64_t n, float *avg, const float *w, float decay) {
     }
 }
 
+void PK_NAME(ema_step_masked)(int64_t n, float *avg, const float *w, const uint8_t *mask, float decay) {
+    const float share = 1 - decay;
+    for (int64_t i = 0; i < n; i++) {
+        float next = avg[i] == 0.0f ? w[i] : avg[i] + share * (w[i] - avg[i]);
+        avg[i] = mask[i] ? next : 0.0f;
+    }
+}
+
 void PK_NAME(mask_apply)(int64_t n, float *w, const uint8_t *mask) {
     for (int64_t i = 0; i < n; i++) w[i] = mask[i] ? w[i] : 0.0f;
 }

@@ -32,6 +32,13 @@ void PK_NAME(ema_step)(int64_t n, float *avg, const float *w, float decay) {
     for (int64_t i = 0; i < n; i++) avg[i] = (float)(avg[i] + (1 - (double)decay) * ((double)w[i] - avg[i]));
 }
 
+void PK_NAME(ema_step_masked)(int64_t n, float *avg, const float *w, const uint8_t *mask, float decay) {
+    for (int64_t i = 0; i < n; i++) {
+        double fresh = avg[i] == 0 ? (double)decay * w[i] : 0; /* SLaK's rule: a new weight begins at w */
+        avg[i] = mask[i] ? (float)((double)decay * avg[i] + (1 - (double)decay) * w[i] + fresh) : 0;
+    }
+}
+
 void PK_NAME(mask_apply)(int64_t n, float *w, const uint8_t *mask) {
     for (int64_t i = 0; i < n; i++)
         if (!mask[i]) w[i] = 0;

@@ -24,6 +24,18 @@ function optim.adamw(model, options) return new("adamw", model, options) end
 -- @tab[opt] options lr=0.1, momentum=0.9, dampening=0, weight_decay=0, nesterov=false, no_decay={}
 function optim.sgd(model, options) return new("sgd", model, options) end
 
+--- The exponential moving average of all weights and buffers, in an arena of its own.
+-- Call ema:step() after opt:step(). Where a weight has a mask, the average follows SLaK's rule: masked is 0, what
+-- grew begins at the weight.
+-- @tparam Module model
+-- @tab[opt] options decay=0.9999, warmup=false (true: the decay is at most 1 - (1 + steps)^(-2/3), as timm's)
+-- @treturn EMA ema:step(); ema:swap() exchanges averages and values (twice is as before); ema:with(f, ...) calls f
+--   while the model holds the averages; ema:state(), ema:load_state(tensor, steps), ema.steps, ema.decay
+function optim.ema(model, options)
+  lookup.check_module("ema", model)
+  return lookup.call(core.ema_new, model, options)
+end
+
 --- Scale all gradients of the model so that their common 2-norm is at most n.
 -- @treturn number the norm before
 optim.clip_grad_norm = core.clip_grad_norm

@@ -217,6 +217,12 @@ static void check_steps(check_options *o, const pk_kernels *k, const pk_kernels 
     uint8_t *mask = (uint8_t *)check_floats(o, n) + 3 * n; /* ends where the block does */
     for (int64_t i = 0; i < n; i++) {
         mask[i] = check_uniform(o) > 0;
+        if (check_uniform(o) > 0) v[i] = v2[i] = 0;
+    }
+    k->ema_step_masked(n, v, w, mask, 0.99f), ref->ema_step_masked(n, v2, w2, mask, 0.99f);
+    same(o, "ema_step_masked", level, v, v2, n, 1e-6);
+    for (int64_t i = 0; i < n; i++) {
+        mask[i] = check_uniform(o) > 0;
         w2[i] = w[i] = !mask[i] && check_uniform(o) > 0 ? NAN : w[i];
     }
     k->mask_apply(n, w, mask), ref->mask_apply(n, w2, mask);
