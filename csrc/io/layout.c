@@ -17,7 +17,7 @@ static const struct {
 
 pk_layout pk_layout_of(const pk_slot *slot) {
     int ndim = slot->tensor->ndim;
-    if (strcmp(slot->name, "weight") == 0) {
+    if (strcmp(slot->name, "weight") == 0 || strcmp(slot->name, "small") == 0) {
         if (ndim == 4) return PK_LAYOUT_CONV;
         if (ndim == 3) return PK_LAYOUT_DEPTHWISE;
     }

@@ -12,8 +12,8 @@ typedef enum pk_layout {
     PK_LAYOUT_MAPS       /* {k,k,C} and (C,k,k) */
 } pk_layout;
 
-/* By what the slot is: a "weight" of four dimensions belongs to a dense convolution, one of three to a depthwise or
- * peripheral one; "position" is a map, or one a channel. */
+/* By what the slot is: a "weight" of four dimensions belongs to a dense convolution, one of three (and "small", the small
+ * kernel inside a merged one) to a depthwise or peripheral one; "position" is a map, or one a channel. */
 pk_layout pk_layout_of(const pk_slot *slot);
 
 /* The shape in a file of a tensor that has `shape` here; returns the number of dimensions. */

@@ -186,8 +186,18 @@ static const luaL_Reg functions[] = {
 
 /* The parts, each in its file; ops come after the tensors whose methods they become. */
 static void (*const openers[])(lua_State *) = {
-    l_open_tensor, l_open_op, l_open_module, l_open_grid, l_open_optim, l_open_ema, l_open_data, l_open_io, l_open_viz,
-    l_open_maps, l_open_train,
+    l_open_tensor,
+    l_open_op,
+    l_open_module,
+    l_open_merge,
+    l_open_grid,
+    l_open_optim,
+    l_open_ema,
+    l_open_data,
+    l_open_io,
+    l_open_viz,
+    l_open_maps,
+    l_open_train,
 };
 
 __attribute__((visibility("default"))) int luaopen_pelk_core(lua_State *L) {

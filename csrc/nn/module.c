@@ -73,6 +73,7 @@ void pk_module_release(pk_module *m) {
         for (int i = 0; i < m->nslots; i++) pk_tensor_release(m->slot[i].tensor);
         for (int i = 0; i < m->nchildren; i++) give_up(m->child[i].module, &list);
         if (m->drop_hook) m->drop_hook(m->hook);
+        if (m->drop_cache) m->drop_cache(m->cache);
         pk_free(m->slot);
         pk_free(m->child);
         pk_free(m->options);
@@ -189,6 +190,25 @@ pk_status pk_module_make(pk_module *m, const char *name, const pk_class *cls, co
     PK_TRY(pk_module_add(m, name, made));
     if (child) *child = made;
     return PK_OK;
+}
+
+void pk_module_replace(pk_module *m, int i, const char *name, pk_module *child) {
+    pk_module *old = m->child[i].module;
+    m->child[i].module = child;
+    if (name) snprintf(m->child[i].name, sizeof m->child[i].name, "%s", name);
+    pk_module_release(old);
+}
+
+void pk_module_cut(pk_module *m, int n) {
+    while (m->nchildren > n) pk_module_release(m->child[--m->nchildren].module);
+}
+
+void pk_module_drop_slot(pk_module *m, const char *name) {
+    pk_slot *s = pk_module_slot(m, name);
+    if (!s) return;
+    pk_tensor_release(s->tensor);
+    m->nslots--;
+    memmove(s, s + 1, (size_t)(&m->slot[m->nslots] - s) * sizeof *s);
 }
 
 /* ---- looking up ---- */

@@ -6,6 +6,9 @@
 
 #include "autograd/autograd.h"
 
+struct pk_merge;
+struct pk_affine;
+
 typedef struct pk_class {
     const char *name;  /* "Linear" */
     const char *doc;
@@ -16,6 +19,11 @@ typedef struct pk_class {
     pk_status (*forward)(pk_module *m, pk_tensor *x, pk_tensor **y);
     void (*describe)(const pk_module *m, char *text, size_t size); /* "96 -> 384": for printing; may be null */
     bool container; /* :add(child) is allowed */
+    /* Re-parameterisation (nn/merge.h); null where there is nothing to do. merge folds what this module holds, after its
+     * children. absorb takes a channel-wise y = scale x + shift that comes behind the module, or in front of it, into
+     * its weights when that is exact, and says in *done whether it was. */
+    pk_status (*merge)(pk_module *m, struct pk_merge *r);
+    pk_status (*absorb)(pk_module *m, const struct pk_affine *a, bool behind, bool *done);
 } pk_class;
 
 typedef struct pk_slot {
@@ -36,12 +44,15 @@ struct pk_module {
     const pk_class *cls;
     void *options;
     bool training;
+    bool merged; /* it went through pk_module_merge */
     int nslots, nchildren;
     pk_slot *slot;
     pk_child *child;
     void *hook;                  /* Lambda: whatever forward needs */
     void (*drop_hook)(void *hook);
     pk_status (*call_hook)(void *hook, pk_tensor *x, pk_tensor **y);
+    void *cache;                 /* what forward keeps between calls; copies begin without */
+    void (*drop_cache)(void *cache);
     struct pk_module *next;      /* in a list of modules to free */
 };
 
@@ -63,6 +74,13 @@ pk_status pk_module_share(pk_module *m, const char *name, pk_tensor *tensor);
 pk_status pk_module_add(pk_module *m, const char *name, pk_module *child);
 /* Make a child of a class and add it. */
 pk_status pk_module_make(pk_module *m, const char *name, const pk_class *cls, const void *options, pk_module **child);
+
+/* Put `child` (takes over the reference) in the place of child number i, under its name or a new one. */
+void pk_module_replace(pk_module *m, int i, const char *name, pk_module *child);
+/* Leave only the first n children. */
+void pk_module_cut(pk_module *m, int n);
+/* Take a slot away; nothing when there is none of that name. */
+void pk_module_drop_slot(pk_module *m, const char *name);
 
 pk_tensor *pk_module_tensor(const pk_module *m, const char *name); /* a slot's tensor, borrowed, or null */
 pk_slot *pk_module_slot(const pk_module *m, const char *name);

@@ -94,6 +94,7 @@ static pk_status copy_module(pairs **seen, const pk_module *m, pk_module **out) 
     atomic_init(&c->refs, 1);
     c->cls = m->cls;
     c->training = m->training;
+    c->merged = m->merged;
     int64_t options = (int64_t)m->cls->options_size;
     /* the arrays keep the room that pk_module_add counts on: a power of two */
     int slots = 1, children = 1;

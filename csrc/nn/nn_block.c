@@ -3,6 +3,7 @@
 
 #include "nn/args.h"
 #include "nn/block.h"
+#include "nn/merge.h"
 
 /* ---- Mlp ---- */
 
@@ -27,6 +28,11 @@ static pk_status mlp_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     return status;
 }
 
+/* In front: into fc1. Behind: into fc2. */
+static pk_status mlp_absorb(pk_module *m, const pk_affine *a, bool behind, bool *done) {
+    return pk_absorb(m->child[behind].module, a, behind, done);
+}
+
 static const pk_field mlp_fields[] = {
     F_NEED(mlp_options, channels, 1, F_CHANNELS, "size of the last dimension, in and out"),
     F_NEED(mlp_options, hidden, 1, F_CHANNELS, "size between the two linear layers"),
@@ -40,6 +46,7 @@ const pk_class pk_class_Mlp = {
     .nfields = F_COUNT(mlp_fields),
     .build = mlp_build,
     .forward = mlp_forward,
+    .absorb = mlp_absorb,
 };
 
 /* ---- Block ---- */
@@ -78,6 +85,12 @@ static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     return status;
 }
 
+/* A batch norm before the MLP goes into fc1. */
+static pk_status merge(pk_module *m, pk_merge *r) {
+    bool done;
+    return pk_merge_asked(r)->batch_norms ? pk_merge_norm(m, 1, 2, r, &done) : PK_OK;
+}
+
 static const pk_field fields[] = {
     F_NEED(options, channels, 1, F_CHANNELS, "channels"),
     F_MIXER(options, mixer),
@@ -102,6 +115,7 @@ const pk_class pk_class_Block = {
     .build = build,
     .forward = forward,
     .describe = describe,
+    .merge = merge,
 };
 
 pk_status pk_block_make(pk_module *m, const char *name, const pk_block_options *o) {

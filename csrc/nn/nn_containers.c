@@ -4,6 +4,7 @@
 
 #include "nn/args.h"
 #include "nn/fields.h"
+#include "nn/merge.h"
 
 typedef struct no_options {
     char none;
@@ -30,12 +31,25 @@ static pk_status sequential_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     return PK_OK;
 }
 
+static pk_status sequential_merge(pk_module *m, pk_merge *r) {
+    return pk_merge_asked(r)->batch_norms ? pk_merge_sequence(m, r) : PK_OK;
+}
+
+/* The last child is what an affine behind meets, the first one what it meets in front. */
+static pk_status sequential_absorb(pk_module *m, const pk_affine *a, bool behind, bool *done) {
+    int step = behind ? -1 : 1, i = behind ? m->nchildren - 1 : 0;
+    while (i >= 0 && i < m->nchildren && m->child[i].module->cls == &pk_class_Identity) i += step;
+    return i >= 0 && i < m->nchildren ? pk_absorb(m->child[i].module, a, behind, done) : PK_OK;
+}
+
 const pk_class pk_class_Sequential = {
     .name = "Sequential",
     .doc = "Children one after another.",
     .options_size = sizeof(no_options),
     .forward = sequential_forward,
     .container = true,
+    .merge = sequential_merge,
+    .absorb = sequential_absorb,
 };
 
 /* ---- Residual ---- */
@@ -54,6 +68,7 @@ const pk_class pk_class_Residual = {
     .options_size = sizeof(no_options),
     .forward = residual_forward,
     .container = true,
+    .merge = sequential_merge, /* inside the branch */
 };
 
 /* ---- Concat and Parallel ---- */

@@ -3,6 +3,7 @@
 
 #include "nn/args.h"
 #include "nn/fields.h"
+#include "nn/merge.h"
 
 typedef struct options {
     int64_t in_channels, out_channels, kernel[2], stride[2], padding[2], dilation[2], groups;
@@ -22,6 +23,15 @@ static pk_status build(pk_module *m) {
 static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     pk_tensor *in[] = {x, pk_module_tensor(m, "weight"), pk_module_tensor(m, "bias")};
     return pk_run_layer(&pk_op_conv2d, m, in, 3, y);
+}
+
+/* In front only where no zeros are padded: they are no outputs of what stood there. */
+static pk_status absorb(pk_module *m, const pk_affine *a, bool behind, bool *done) {
+    const options *o = m->options;
+    if (behind) return pk_absorb_rows(m, a, done);
+    for (int i = 0; i < 2; i++)
+        if (o->padding[i] > 0 || (o->padding[i] == PK_SAME && o->kernel[i] > 1)) return PK_OK;
+    return pk_absorb_inputs(m, a, o->groups, done);
 }
 
 static void describe(const pk_module *m, char *text, size_t size) {
@@ -50,4 +60,5 @@ const pk_class pk_class_Conv2d = {
     .build = build,
     .forward = forward,
     .describe = describe,
+    .absorb = absorb,
 };

@@ -3,6 +3,7 @@
 
 #include "nn/args.h"
 #include "nn/fields.h"
+#include "nn/merge.h"
 
 typedef struct options {
     int64_t channels, kernel[2], stride[2], padding[2], dilation[2];
@@ -19,6 +20,15 @@ static pk_status build(pk_module *m) {
 static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     pk_tensor *in[] = {x, pk_module_tensor(m, "weight"), pk_module_tensor(m, "bias")};
     return pk_run_layer(&pk_op_depthwise_conv, m, in, 3, y);
+}
+
+/* In front only where no zeros are padded. */
+static pk_status absorb(pk_module *m, const pk_affine *a, bool behind, bool *done) {
+    const options *o = m->options;
+    if (behind) return pk_absorb_lanes(m, a, done);
+    for (int i = 0; i < 2; i++)
+        if (o->padding[i] > 0 || (o->padding[i] == PK_SAME && o->kernel[i] > 1)) return PK_OK;
+    return pk_absorb_input_lanes(m, a, done);
 }
 
 static void describe(const pk_module *m, char *text, size_t size) {
@@ -44,6 +54,7 @@ const pk_class pk_class_DepthwiseConv = {
     .build = build,
     .forward = forward,
     .describe = describe,
+    .absorb = absorb,
 };
 
 /* ---- stripes ---- */
@@ -73,6 +84,24 @@ static pk_status stripe_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     return status;
 }
 
+/* Behind: both stripes are scaled, the shift goes into the tall one's bias. */
+static pk_status stripe_absorb(pk_module *m, const pk_affine *a, bool behind, bool *done) {
+    pk_module *tall = m->child[0].module;
+    pk_slot *wide = pk_module_slot(m->child[1].module, "weight");
+    pk_tensor *scaled;
+    if (!behind || ((const stripe_options *)m->options)->channels != a->channels) return PK_OK;
+    PK_TRY(pk_tensor_like(wide->tensor, &scaled));
+    const float *from = pk_f32(wide->tensor);
+    for (int64_t i = 0; i < pk_numel(scaled); i++) pk_f32(scaled)[i] = (float)(from[i] * a->scale[i % a->channels]);
+    pk_status status = pk_absorb_lanes(tall, a, done);
+    if (status == PK_OK && *done) {
+        pk_slot_set(wide, pk_tensor_retain(scaled));
+        ((stripe_options *)m->options)->bias = true;
+    }
+    pk_tensor_release(scaled);
+    return status;
+}
+
 static const pk_field stripe_fields[] = {
     F_NEED(stripe_options, channels, 1, F_CHANNELS, "channels"),
     F_INT(stripe_options, kernel, 51, 1, 4096, "long side"),
@@ -88,4 +117,5 @@ const pk_class pk_class_StripeConv = {
     .nfields = F_COUNT(stripe_fields),
     .build = stripe_build,
     .forward = stripe_forward,
+    .absorb = stripe_absorb,
 };

@@ -3,6 +3,7 @@
 
 #include "nn/args.h"
 #include "nn/fields.h"
+#include "nn/merge.h"
 
 typedef struct options {
     int64_t in_features, out_features;
@@ -18,6 +19,10 @@ static pk_status build(pk_module *m) {
 static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     pk_tensor *in[] = {x, pk_module_tensor(m, "weight"), pk_module_tensor(m, "bias")};
     return pk_apply1(&pk_op_linear, NULL, in, 3, y);
+}
+
+static pk_status absorb(pk_module *m, const pk_affine *a, bool behind, bool *done) {
+    return behind ? pk_absorb_rows(m, a, done) : pk_absorb_inputs(m, a, 1, done);
 }
 
 static void describe(const pk_module *m, char *text, size_t size) {
@@ -40,4 +45,5 @@ const pk_class pk_class_Linear = {
     .build = build,
     .forward = forward,
     .describe = describe,
+    .absorb = absorb,
 };

@@ -1,8 +1,10 @@
 /* LayerNorm, BatchNorm (with its running statistics) and GRN. */
+#include <math.h>
 #include <stdio.h>
 
 #include "nn/args.h"
 #include "nn/fields.h"
+#include "nn/merge.h"
 
 typedef struct options {
     int64_t channels;
@@ -88,6 +90,18 @@ static pk_status batch_norm_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     }
     *y = out[0];
     for (int i = 1; i < nout; i++) pk_tensor_release(out[i]);
+    return PK_OK;
+}
+
+pk_status pk_batch_norm_affine(const pk_module *norm, pk_affine *a) {
+    const options *o = norm->options;
+    const pk_tensor *weight = pk_module_tensor(norm, "weight"), *bias = pk_module_tensor(norm, "bias");
+    const float *mean = pk_f32(pk_module_tensor(norm, "running_mean")), *var = pk_f32(pk_module_tensor(norm, "running_var"));
+    PK_TRY(pk_affine_new(o->channels, a));
+    for (int64_t c = 0; c < o->channels; c++) { /* RepLKNet's fuse_bn */
+        a->scale[c] = (weight ? pk_f32(weight)[c] : 1) / sqrt(var[c] + o->eps);
+        a->shift[c] = (bias ? pk_f32(bias)[c] : 0) - mean[c] * a->scale[c];
+    }
     return PK_OK;
 }
 

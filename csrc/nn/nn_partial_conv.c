@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "nn/args.h"
+#include "nn/merge.h"
 #include "nn/mixer.h"
 
 typedef struct options {
@@ -101,6 +102,7 @@ const pk_class pk_class_PartialConv = {
     .build = build,
     .forward = forward,
     .describe = describe,
+    .merge = pk_merge_branches,
 };
 
 pk_status pk_partial_make(pk_module *m, const char *name, const pk_mixer *mixer, int64_t channels, pk_tensor *position) {

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "nn/args.h"
+#include "nn/merge.h"
 #include "nn/mixer.h"
 #include "nn/parts.h"
 
@@ -62,6 +63,12 @@ static void describe(const pk_module *m, char *text, size_t size) {
     snprintf(text, size, "%lld, inner %lld", (long long)o->channels, (long long)inner(o));
 }
 
+/* The norm in front of pw1, a 1x1 convolution without padding, goes into it. */
+static pk_status merge_front(pk_module *m, pk_merge *r) {
+    bool done;
+    return pk_merge_asked(r)->batch_norms ? pk_merge_norm(m, 0, 1, r, &done) : PK_OK;
+}
+
 /* ---- RepLKBlock ---- */
 
 static pk_status replk_build(pk_module *m) {
@@ -96,6 +103,7 @@ const pk_class pk_class_RepLKBlock = {
     .build = replk_build,
     .forward = replk_forward,
     .describe = describe,
+    .merge = merge_front,
 };
 
 /* ---- ConvFFN ---- */
@@ -127,4 +135,5 @@ const pk_class pk_class_ConvFFN = {
     .build = ffn_build,
     .forward = ffn_forward,
     .describe = describe,
+    .merge = merge_front,
 };

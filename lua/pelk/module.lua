@@ -28,6 +28,7 @@ function Module.state_dict(m) return show.record(core.module_state(m)) end
 Module.load_state_dict = core.module_set_state
 
 Module.summary = require("pelk.summary")
+Module.merge = require("pelk.merge")
 
 local parameters = Module.parameters
 

@@ -54,7 +54,7 @@ end
 -- @param model a preset's name, or a table of options of nn.Model
 -- @tab[opt] overrides options that replace the preset's: num_classes, in_channels, depths, dims, width, kernels,
 -- radius, base, rule, grid, position, position_shape, small_kernel, partial, mixer, mlp_ratio, drop_path, layer_scale,
--- stem, head_init_scale, init
+-- stem, head_init_scale, init; and merged: true, or the options of m:merge(), for a model to load merged weights into
 -- @treturn Module with fresh weights (pelk.manual_seed decides them)
 -- @raise for options that do not exist or do not fit
 -- @usage local m = pelk.models.create("pelk_tiny", { num_classes = 10, kernels = { 31, 29, 27, 13 } })
@@ -71,8 +71,11 @@ function models.create(model, overrides)
     error("models.create: overrides must be a table, got " .. type(overrides), 2)
   end
   for k, v in pairs(overrides or {}) do spec[k] = copy(v) end
+  local merged = spec.merged
+  spec.merged = nil
   local ok, made = pcall(core.nn.Model, spec)
   if not ok then error(made, 2) end
+  if merged then made:merge(type(merged) == "table" and merged or nil) end
   return made
 end
 
