@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "viz/heatmap.h"
+#include "viz/montage.h"
 #include "viz/picture.h"
 #include "viz/png.h"
 
@@ -102,6 +103,63 @@ static int picture_heatmap(lua_State *L) {
     return push_picture(L, status, out);
 }
 
+/* ---- pictures from pictures ---- */
+
+/* picture_blend(a, b, alpha) -> (1 - alpha) a + alpha b */
+static int picture_blend(lua_State *L) {
+    const pk_tensor *a = l_check_tensor(L, 1), *b = l_check_tensor(L, 2);
+    double alpha = luaL_checknumber(L, 3);
+    pk_tensor *out = NULL;
+    pk_status status;
+    L_RETRY(L, status, pk_picture_blend(a, b, alpha, &out));
+    return push_picture(L, status, out);
+}
+
+/* picture_outline(picture, {x0, y0, x1, y1}, 0xrrggbb, thickness = 2): drawn into it; returns it */
+static int picture_outline(lua_State *L) {
+    pk_tensor *t = l_check_tensor(L, 1);
+    int64_t box[4];
+    if (l_read_ints(L, 2, "coordinate", box, 4) != 4) l_arg_error(L, 2, "a box is {x0, y0, x1, y1}");
+    int64_t color = l_check_int(L, 3, "colour"), thickness = lua_isnoneornil(L, 4) ? 2 : l_check_int(L, 4, "thickness");
+    const uint8_t rgb[3] = {(uint8_t)(color >> 16), (uint8_t)(color >> 8), (uint8_t)color};
+    l_check(L, pk_picture_outline(t, box, thickness, rgb));
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* The pictures of the list at 1 and the captions at 2, in memory of Lua's that stays on the stack. */
+static int read_sheet(lua_State *L, pk_tensor ***pictures, const char ***captions) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_Unsigned n = lua_rawlen(L, 1);
+    if (n < 1 || n > PK_MAX_SHEET)
+        return luaL_error(L, "sheet: 1 to %d pictures, got %I", PK_MAX_SHEET, (lua_Integer)n);
+    *pictures = lua_newuserdatauv(L, (size_t)n * sizeof **pictures, 0);
+    *captions = lua_newuserdatauv(L, (size_t)n * sizeof **captions, 0);
+    for (int i = 0; i < (int)n; i++) {
+        lua_rawgeti(L, 1, i + 1);
+        (*pictures)[i] = l_test_object(L, -1, L_TENSOR);
+        if (!(*pictures)[i])
+            return luaL_error(L, "sheet: picture %d must be a pelk.Tensor, got %s", i + 1, l_given(L, -1));
+        (*captions)[i] = NULL;
+        if (lua_istable(L, 2) && lua_rawgeti(L, 2, i + 1) == LUA_TSTRING) (*captions)[i] = lua_tostring(L, -1);
+        lua_settop(L, 5);
+    }
+    return (int)n;
+}
+
+/* picture_sheet({picture, ...}, {caption, ...} or nil, columns) */
+static int picture_sheet(lua_State *L) {
+    pk_tensor **pictures = NULL, *out = NULL;
+    const char **captions = NULL;
+    lua_settop(L, 3);
+    int64_t columns = l_check_int(L, 3, "columns");
+    if (columns < 1 || columns > PK_MAX_SHEET) l_arg_error(L, 3, "columns must be 1..%d", PK_MAX_SHEET);
+    int n = read_sheet(L, &pictures, &captions);
+    pk_status status;
+    L_RETRY(L, status, pk_picture_sheet(pictures, captions, n, (int)columns, &out));
+    return push_picture(L, status, out);
+}
+
 /* ---- grids ---- */
 
 static void read_grid(lua_State *L, int number, pk_ints *grid) {
@@ -163,6 +221,9 @@ static const luaL_Reg functions[] = {
     {"picture", picture},
     {"picture_tiles", picture_tiles},
     {"picture_heatmap", picture_heatmap},
+    {"picture_blend", picture_blend},
+    {"picture_outline", picture_outline},
+    {"picture_sheet", picture_sheet},
     {"picture_grids", picture_grids},
     {"write_png", write_png},
     {NULL, NULL},

@@ -11,11 +11,12 @@ static double value(const pk_tensor *t, int64_t y, int64_t x) {
 
 static pk_status check(const pk_tensor *map) {
     PK_RETURN_IF(map->ndim != 2 || map->dtype != PK_FLOAT32 || pk_numel(map) == 0, PK_EINVAL,
-                 "receptive field: wants a float32 map {H,W}, got %s %s", pk_dtype_name(map->dtype), pk_shape_text(map));
+                 "receptive field: wants float32 {H,W}, got %s %s", pk_dtype_name(map->dtype), pk_shape_text(map));
     for (int64_t y = 0; y < map->shape[0]; y++)
         for (int64_t x = 0; x < map->shape[1]; x++) {
             double v = value(map, y, x);
-            PK_RETURN_IF(!isfinite(v) || v < 0, PK_EINVAL, "receptive field: the map holds %g, wants values from 0 on", v);
+            PK_RETURN_IF(!isfinite(v) || v < 0, PK_EINVAL, "receptive field: the map holds %g, wants values from 0 on",
+                         v);
         }
     return PK_OK;
 }

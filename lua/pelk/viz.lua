@@ -124,6 +124,12 @@ end
 -- viz.erf(model, pictures, {size =, stage =, limit = 50, ...}): the effective receptive field; see viz/erf.lua.
 viz.erf = require "pelk.viz.erf"
 
+-- viz.cam(model, pictures, {method = "cam" | "gradcam" | "pc1", class =, ...}): class activation maps; see viz/cam.lua.
+viz.cam = require("pelk.viz.cam").run
+
+-- viz.max_box_acc(maps, boxes, {size = 224}): how well maps locate; see viz/localize.lua.
+viz.max_box_acc = require("pelk.viz.localize").max_box_acc
+
 -- viz.curves(history or path of summary.csv, path, {title =, width = 1200, height = 500}): see viz/curves.lua.
 viz.curves = require "pelk.viz.curves"
 
