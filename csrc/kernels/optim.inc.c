@@ -31,6 +31,53 @@ void PK_NAME(adamw_step)(int64_t n, float *w, const float *g, float *m, float *v
     v_store_n(v + i, vv, rest);
 }
 
+typedef struct lamb { vf unbias, root, eps, decay; } lamb;
+
+PK_INLINE lamb lamb_constants(float eps, float decay, float correction1, float correction2) {
+    return (lamb){v_set1(1 / correction1), v_set1(1 / sqrtf(correction2)), v_set1(eps), v_set1(decay)};
+}
+
+PK_INLINE vf lamb_update(const lamb *a, vf w, vf m, vf v) {
+    vf denominator = v_add(v_mul(v_sqrt(v), a->root), a->eps);
+    return v_fma(a->decay, w, v_div(v_mul(m, a->unbias), denominator));
+}
+
+enum { LAMB_BLOCK = 256 }; /* updates that wait for their sum of squares */
+
+void PK_NAME(lamb_moments)(int64_t n, const float *w, const float *g, float *m, float *v, float scale, float beta1,
+                           float beta2, float eps, float decay, float correction1, float correction2, double *sums) {
+    const lamb a = lamb_constants(eps, decay, correction1, correction2);
+    const vf b2 = v_set1(beta2), c1 = v_set1(1 - beta1), c2 = v_set1(1 - beta2), s = v_set1(scale);
+    float update[LAMB_BLOCK];
+    sums[0] = PK_NAME(sum_squares)(n, w);
+    sums[1] = 0;
+    for (int64_t block = 0; block < n; block += LAMB_BLOCK) {
+        int64_t size = n - block < LAMB_BLOCK ? n - block : LAMB_BLOCK;
+        for (int64_t j = 0; j < size; j += VL) {
+            int64_t i = block + j;
+            int rest = size - j < VL ? (int)(size - j) : VL;
+            vf gi = v_mul(s, v_load_n(g + i, rest)), mi = v_load_n(m + i, rest), vv = v_load_n(v + i, rest);
+            mi = v_fma(c1, v_sub(gi, mi), mi);
+            vv = v_fma(c2, v_mul(gi, gi), v_mul(b2, vv));
+            v_store_n(m + i, mi, rest);
+            v_store_n(v + i, vv, rest);
+            v_store_n(update + j, lamb_update(&a, v_load_n(w + i, rest), mi, vv), rest);
+        }
+        sums[1] += PK_NAME(sum_squares)(size, update);
+    }
+}
+
+void PK_NAME(lamb_step)(int64_t n, float *w, const float *m, const float *v, float lr, float eps, float decay,
+                        float correction1, float correction2) {
+    const lamb a = lamb_constants(eps, decay, correction1, correction2);
+    const vf rate = v_set1(lr);
+    for (int64_t i = 0; i < n; i += VL) {
+        int rest = n - i < VL ? (int)(n - i) : VL;
+        vf wi = v_load_n(w + i, rest), update = lamb_update(&a, wi, v_load_n(m + i, rest), v_load_n(v + i, rest));
+        v_store_n(w + i, v_fnma(rate, update, wi), rest);
+    }
+}
+
 typedef struct sgd { vf lr, momentum, share, decay; bool nesterov, first; } sgd;
 
 PK_INLINE vf sgd_lane(const sgd *s, vf w, vf g, vf *buf) {

@@ -15,6 +15,25 @@ void PK_NAME(adamw_step)(int64_t n, float *w, const float *g, float *m, float *v
     }
 }
 
+void PK_NAME(lamb_moments)(int64_t n, const float *w, const float *g, float *m, float *v, float scale, float beta1,
+                           float beta2, float eps, float decay, float correction1, float correction2, double *sums) {
+    sums[0] = sums[1] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double gi = (double)scale * g[i];
+        m[i] = (float)((double)beta1 * m[i] + (1 - (double)beta1) * gi);
+        v[i] = (float)((double)beta2 * v[i] + (1 - (double)beta2) * gi * gi);
+        double update = ((double)m[i] / correction1) / (sqrt((double)v[i] / correction2) + eps) + (double)decay * w[i];
+        sums[0] += (double)w[i] * w[i];
+        sums[1] += update * update;
+    }
+}
+
+void PK_NAME(lamb_step)(int64_t n, float *w, const float *m, const float *v, float lr, float eps, float decay,
+                        float correction1, float correction2) {
+    for (int64_t i = 0; i < n; i++)
+        w[i] = (float)(w[i] - lr * (((double)m[i] / correction1) / (sqrt((double)v[i] / correction2) + eps) + (double)decay * w[i]));
+}
+
 void PK_NAME(sgd_step)(int64_t n, float *w, const float *g, float *buf, float lr, float momentum, float dampening,
                        float decay, bool nesterov, bool first) {
     for (int64_t i = 0; i < n; i++) {

@@ -34,7 +34,7 @@ static int optim_new(lua_State *L) {
     const pk_optim_class *cls = pk_optim_find(luaL_checkstring(L, 1));
     pk_optim_options options;
     l_check_module(L, 2);
-    if (!cls) return luaL_error(L, "no optimiser is called '%s'; there are sgd and adamw", lua_tostring(L, 1));
+    if (!cls) return luaL_error(L, "no optimiser is called '%s'; there are sgd, adamw and lamb", lua_tostring(L, 1));
     lua_settop(L, 3);
     if (lua_isnil(L, 3)) {
         lua_newtable(L);
@@ -119,6 +119,34 @@ static int optim_tostring(lua_State *L) {
     const pk_optim *o = check_optim(L, 1);
     lua_pushfstring(L, "%s: lr %f, %I parameters, %I steps", o->cls->name, o->options.lr,
                     (LUAI_UACINT)o->params->count, (LUAI_UACINT)o->steps);
+    return 1;
+}
+
+/* ---- groups ---- */
+
+/*** opt:group(path, lr_scale, weight_decay): weight_decay nil leaves the optimiser's. */
+static int optim_group(lua_State *L) {
+    pk_optim *o = check_optim(L, 1);
+    double decay = luaL_optnumber(L, 4, -1);
+    luaL_argcheck(L, lua_isnoneornil(L, 4) || decay >= 0, 4, "weight_decay cannot be negative");
+    l_check(L, pk_optim_group(o, luaL_checkstring(L, 2), luaL_optnumber(L, 3, 1), decay));
+    return 0;
+}
+
+/*** opt:parameters() -> list of {name, elements, lr_scale, weight_decay}, in the order of the arenas. */
+static int optim_parameters(lua_State *L) {
+    pk_optim *o = check_optim(L, 1);
+    lua_createtable(L, (int)o->params->count, 0);
+    for (int64_t i = 0; i < o->params->count; i++) {
+        const pk_param *p = &o->params->param[i];
+        lua_createtable(L, 0, 4);
+        lua_pushstring(L, p->path), lua_setfield(L, -2, "name");
+        lua_pushinteger(L, p->count), lua_setfield(L, -2, "elements");
+        lua_pushnumber(L, p->lr_scale), lua_setfield(L, -2, "lr_scale");
+        lua_pushnumber(L, p->weight_decay >= 0 ? p->weight_decay : p->decay ? o->options.weight_decay : 0);
+        lua_setfield(L, -2, "weight_decay");
+        lua_rawseti(L, -2, i + 1);
+    }
     return 1;
 }
 
@@ -250,7 +278,8 @@ static int profile(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {{"step", optim_step},   {"zero_grad", optim_zero_grad}, {"state", optim_state},
-                                   {"load_state", optim_load_state}, {NULL, NULL}};
+                                   {"load_state", optim_load_state}, {"group", optim_group},
+                                   {"parameters", optim_parameters}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__gc", optim_gc},       {"__close", optim_gc},       {"__index", optim_index},
                                        {"__newindex", optim_newindex}, {"__tostring", optim_tostring}, {NULL, NULL}};
 static const luaL_Reg functions[] = {{"optim_new", optim_new}, {"grad_norm", grad_norm}, {"clip_grad_norm", clip_grad_norm},

@@ -10,19 +10,19 @@
 #include "kernels/kernels.h"
 #include "nn/fields.h"
 
-static void sgd_step(const pk_optim *o, int64_t begin, int64_t end, double decay) {
+static void sgd_step(const pk_optim *o, const pk_run *r) {
     const pk_optim_options *p = &o->options;
-    pk_k()->sgd_step(end - begin, pk_f32(o->params->values) + begin, pk_f32(o->params->grads) + begin,
-                     p->momentum != 0 ? pk_f32(o->state[0]) + begin : NULL, (float)p->lr, (float)p->momentum,
-                     (float)p->dampening, (float)decay, p->nesterov, o->steps == 1);
+    pk_k()->sgd_step(r->end - r->begin, pk_f32(o->params->values) + r->begin, pk_f32(o->params->grads) + r->begin,
+                     p->momentum != 0 ? pk_f32(o->state[0]) + r->begin : NULL, (float)r->lr, (float)p->momentum,
+                     (float)p->dampening, (float)r->decay, p->nesterov, o->steps == 1);
 }
 
-static void adamw_step(const pk_optim *o, int64_t begin, int64_t end, double decay) {
+static void adamw_step(const pk_optim *o, const pk_run *r) {
     const pk_optim_options *p = &o->options;
     double c1 = 1 - pow(p->beta1, (double)o->steps), c2 = 1 - pow(p->beta2, (double)o->steps);
-    pk_k()->adamw_step(end - begin, pk_f32(o->params->values) + begin, pk_f32(o->params->grads) + begin,
-                       pk_f32(o->state[0]) + begin, pk_f32(o->state[1]) + begin, (float)p->lr, (float)p->beta1,
-                       (float)p->beta2, (float)p->eps, (float)decay, (float)c1, (float)c2);
+    pk_k()->adamw_step(r->end - r->begin, pk_f32(o->params->values) + r->begin, pk_f32(o->params->grads) + r->begin,
+                       pk_f32(o->state[0]) + r->begin, pk_f32(o->state[1]) + r->begin, (float)r->lr, (float)p->beta1,
+                       (float)p->beta2, (float)p->eps, (float)r->decay, (float)c1, (float)c2);
 }
 
 static const pk_field sgd_fields[] = {
@@ -40,16 +40,16 @@ static const pk_field adamw_fields[] = {
     F_FLOAT(pk_optim_options, weight_decay, 0.05, 0, 1e6, "decoupled: w shrinks by lr * weight_decay a step"),
 };
 
-static const pk_optim_class classes[] = {
-    {"sgd", "Stochastic gradient descent with momentum.", sgd_fields, F_COUNT(sgd_fields), 1, {"momentum_buffer", NULL},
-     sgd_step},
-    {"adamw", "Adam with decoupled weight decay (Loshchilov and Hutter, 2019).", adamw_fields, F_COUNT(adamw_fields), 2,
-     {"exp_avg", "exp_avg_sq"}, adamw_step},
-};
+static const pk_optim_class sgd = {"sgd", "Stochastic gradient descent with momentum.", sgd_fields, F_COUNT(sgd_fields), 1,
+                                   {"momentum_buffer", NULL}, sgd_step, NULL, NULL};
+static const pk_optim_class adamw = {"adamw", "Adam with decoupled weight decay (Loshchilov and Hutter, 2019).",
+                                     adamw_fields, F_COUNT(adamw_fields), 2, {"exp_avg", "exp_avg_sq"}, adamw_step,
+                                     NULL, NULL};
+static const pk_optim_class *const classes[] = {&sgd, &adamw, &pk_optim_lamb};
 
 const pk_optim_class *pk_optim_find(const char *name) {
     for (int i = 0; i < F_COUNT(classes); i++)
-        if (strcmp(classes[i].name, name) == 0) return &classes[i];
+        if (strcmp(classes[i]->name, name) == 0) return classes[i];
     return NULL;
 }
 
@@ -61,6 +61,7 @@ pk_status pk_optim_new(const pk_optim_class *cls, pk_module *m, const pk_optim_o
     if (!o) return pk_no_memory(sizeof *o);
     o->cls = cls;
     o->options = *options;
+    o->grad_scale = 1;
     pk_status status = pk_params_new(m, no_decay, &o->params);
     for (int i = 0; i < cls->nstates && status == PK_OK; i++) {
         status = pk_tensor_zeros(PK_FLOAT32, 1, &o->params->total, &o->state[i]);
@@ -80,25 +81,33 @@ void pk_optim_free(pk_optim *o) {
     pk_free(o);
 }
 
-/* ---- a step: runs of equal weight decay, cut for the threads ---- */
+/* ---- a step: runs of equal learning rate and weight decay, cut for the threads ---- */
 
 typedef struct step_job {
     const pk_optim *o;
-    int64_t begin, end, chunks;
-    double decay;
+    pk_run run;
+    int64_t chunks;
 } step_job;
 
 static void step_chunk(void *context, int64_t i, int worker) {
     const step_job *j = context;
     (void)worker;
-    int64_t n = j->end - j->begin;
-    j->o->cls->step(j->o, j->begin + pk_chunk_begin(n, j->chunks, i), j->begin + pk_chunk_begin(n, j->chunks, i + 1),
-                    j->decay);
+    int64_t n = j->run.end - j->run.begin;
+    pk_run part = j->run;
+    part.begin = j->run.begin + pk_chunk_begin(n, j->chunks, i);
+    part.end = j->run.begin + pk_chunk_begin(n, j->chunks, i + 1);
+    j->o->cls->step(j->o, &part);
 }
 
-static void step_run(const pk_optim *o, int64_t begin, int64_t end, bool decay) {
-    step_job j = {o, begin, end, pk_chunks(end - begin, 1 << 14), decay ? o->options.weight_decay : 0};
+static void step_run(const pk_optim *o, const pk_param *p, int64_t end) {
+    double decay = p->weight_decay >= 0 ? p->weight_decay : p->decay ? o->options.weight_decay : 0;
+    step_job j = {o, {p->at, end, o->options.lr * p->lr_scale, decay}, pk_chunks(end - p->at, 1 << 14)};
+    if (o->cls->ratio) j.run.lr *= o->cls->ratio(o, &j.run);
     pk_parallel(j.chunks, step_chunk, &j);
+}
+
+static bool alike(const pk_param *a, const pk_param *b) {
+    return a->decay == b->decay && a->lr_scale == b->lr_scale && a->weight_decay == b->weight_decay;
 }
 
 pk_status pk_optim_step(pk_optim *o) {
@@ -106,12 +115,26 @@ pk_status pk_optim_step(pk_optim *o) {
     PK_TRY(pk_schema_check(o->cls->name, o->cls->fields, o->cls->nfields, &o->options));
     o->steps++;
     const pk_params *p = o->params;
+    if (o->cls->begin) o->cls->begin(o);
     for (int64_t first = 0, i = 1; i <= p->count; i++) {
-        if (i < p->count && p->param[i].decay == p->param[first].decay) continue;
-        step_run(o, p->param[first].at, i < p->count ? p->param[i].at : p->total, p->param[first].decay);
+        if (i < p->count && !o->cls->ratio && alike(&p->param[i], &p->param[first])) continue;
+        step_run(o, &p->param[first], i < p->count ? p->param[i].at : p->total);
         first = i;
     }
     pk_tensor_written(p->values);
     pk_params_apply_masks(o->params);
     return PK_OK;
+}
+
+pk_status pk_optim_group(pk_optim *o, const char *path, double lr_scale, double weight_decay) {
+    PK_RETURN_IF(!(lr_scale >= 0) || !isfinite(lr_scale), PK_EINVAL, "%s: lr_scale must be at least 0, got %g", path, lr_scale);
+    PK_RETURN_IF(!isfinite(weight_decay), PK_EINVAL, "%s: weight_decay must be finite, got %g", path, weight_decay);
+    for (int64_t i = 0; i < o->params->count; i++) {
+        pk_param *p = &o->params->param[i];
+        if (strcmp(p->path, path) != 0) continue;
+        p->lr_scale = lr_scale;
+        p->weight_decay = weight_decay;
+        return PK_OK;
+    }
+    return pk_fail(PK_EINVAL, "the optimiser has no parameter '%s'", path);
 }

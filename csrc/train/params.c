@@ -50,6 +50,8 @@ static pk_status collect(void *context, const char *path, pk_module *m, pk_slot 
     p->at = c->p->total;
     p->count = pk_numel(slot->tensor);
     p->decay = slot->tensor->ndim > 1 && !slot->no_decay && !named_in(path, c->no_decay);
+    p->lr_scale = 1;
+    p->weight_decay = -1;
     c->p->total += pk_round_up(p->count, ALIGN);
     c->p->count++;
     return PK_OK;

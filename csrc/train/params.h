@@ -9,6 +9,8 @@ typedef struct pk_param {
     pk_tensor *tensor;
     int64_t at, count; /* place in the arenas, elements */
     bool decay;        /* weight decay applies: not for 1-D tensors, nor where the layer or the user says so */
+    double lr_scale;     /* 1: the optimiser's learning rate as it is */
+    double weight_decay; /* of its own, whatever `decay` says; negative: the optimiser's where it applies */
     char *path;        /* "stages.0.blocks.1.gamma" */
 } pk_param;
 

@@ -2,27 +2,32 @@
 -- @module pelk.optim
 
 local core = require("pelk.core")
+local layers = require("pelk.train.layers")
 local lookup = require("pelk.options")
 local show = require("pelk.show")
 
 local optim = {}
 
-local function new(kind, model, options)
-  lookup.check_module(kind, model)
-  return lookup.call(core.optim_new, kind, model, options)
-end
-
 --- AdamW (decoupled weight decay). Moves the model's parameters into one arena.
 -- Weight decay skips one-dimensional parameters, position maps, and names that hold a part listed in no_decay.
 -- @tparam Module model
--- @tab[opt] options lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.05, no_decay={}
--- @treturn Optimizer opt:step(), opt:zero_grad(), opt.lr (readable and writable), opt.steps
-function optim.adamw(model, options) return new("adamw", model, options) end
+-- @tab[opt] options lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.05, no_decay={};
+--   layer_decay (0.7, say: each layer's rate is the next one's times this; three blocks of a stage are a layer, as
+--   ConvNeXt numbers them), groups={{match="^stem", lr_scale=1, weight_decay=}, ...}, the first match counts
+-- @treturn Optimizer opt:step(), opt:zero_grad(), opt.lr (readable and writable), opt.steps, opt:parameters()
+function optim.adamw(model, options) return layers.optimizer("adamw", model, options) end
 
 --- Stochastic gradient descent with momentum, as PyTorch's.
 -- @tparam Module model
--- @tab[opt] options lr=0.1, momentum=0.9, dampening=0, weight_decay=0, nesterov=false, no_decay={}
-function optim.sgd(model, options) return new("sgd", model, options) end
+-- @tab[opt] options lr=0.1, momentum=0.9, dampening=0, weight_decay=0, nesterov=false; no_decay, layer_decay and groups
+--   as for adamw
+function optim.sgd(model, options) return layers.optimizer("sgd", model, options) end
+
+--- LAMB (You et al., 2020, algorithm 2), with timm's semantics: for large batches.
+-- @tparam Module model
+-- @tab[opt] options lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-6, weight_decay=0.01, max_grad_norm=1 (0: gradients are not
+--   clipped), always_adapt=false; no_decay, layer_decay and groups as for adamw
+function optim.lamb(model, options) return layers.optimizer("lamb", model, options) end
 
 --- The exponential moving average of all weights and buffers, in an arena of its own.
 -- Call ema:step() after opt:step(). Where a weight has a mask, the average follows SLaK's rule: masked is 0, what

@@ -207,6 +207,17 @@ static void check_steps(check_options *o, const pk_kernels *k, const pk_kernels 
     same(o, "adamw_step w", level, w, w2, n, 1e-6);
     same(o, "adamw_step m", level, m, m2, n, 5e-7);
     same(o, "adamw_step v", level, v, v2, n, 5e-7);
+    double sums[2], sums2[2];
+    ref->lamb_moments(n, w2, g, m2, v2, 0.5f, 0.9f, 0.999f, 1e-6f, 0.05f, 0.1f, 0.001f, sums2);
+    k->lamb_moments(n, w, g, m, v, 0.5f, 0.9f, 0.999f, 1e-6f, 0.05f, 0.1f, 0.001f, sums);
+    same(o, "lamb_moments m", level, m, m2, n, 1e-6);
+    same(o, "lamb_moments v", level, v, v2, n, 1e-6);
+    for (int i = 0; i < 2; i++)
+        check_that(o, fabs(sums[i] - sums2[i]) <= 1e-5 * (1 + sums2[i]), "lamb_moments sum %d at %s: %g, expected %g", i,
+                   pk_isa_name(level), sums[i], sums2[i]);
+    ref->lamb_step(n, w2, m2, v2, 1e-2f, 1e-6f, 0.05f, 0.1f, 0.001f);
+    k->lamb_step(n, w, m, v, 1e-2f, 1e-6f, 0.05f, 0.1f, 0.001f);
+    same(o, "lamb_step w", level, w, w2, n, 2e-6);
     float momentum = plain ? 0 : 0.9f;
     k->sgd_step(n, w, g, plain ? NULL : m, 0.1f, momentum, 0.1f, 0.01f, nesterov, first);
     ref->sgd_step(n, w2, g, plain ? NULL : m2, 0.1f, momentum, 0.1f, 0.01f, nesterov, first);

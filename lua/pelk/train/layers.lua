@@ -1,0 +1,127 @@
+--- Layers of a model for layer-wise decay of the learning rate, and optimiser groups by name.
+-- @module pelk.train.layers
+
+local core = require("pelk.core")
+local options = require("pelk.options")
+
+local layers = {}
+
+local BLOCKS = 3 -- blocks of a stage that count as one layer: ConvNeXt's numbering
+
+--- How many blocks each stage has, from the parameters' names: {[0] = 3, [1] = 3, ...}.
+local function depths(names)
+  local found = {}
+  for _, name in ipairs(names) do
+    local stage, block = name:match("^stages%.(%d+)%.blocks%.(%d+)%.")
+    if stage then
+      stage = tonumber(stage)
+      found[stage] = math.max(found[stage] or 0, tonumber(block) + 1)
+    end
+  end
+  return found
+end
+
+--- Of a model with stages: the stem is layer 0; every three blocks of a stage are a layer; what else a stage owns goes
+-- with its first blocks, a transition with the stage it leads to; the head comes last.
+local function staged(names, depth)
+  local first, last = {}, 0
+  for stage = 0, #depth do
+    first[stage] = last + 1
+    last = last + math.max(1, (depth[stage] + BLOCKS - 1) // BLOCKS)
+  end
+  local numbers = {}
+  for _, name in ipairs(names) do
+    local stage, block = name:match("^stages%.(%d+)%.blocks%.(%d+)%.")
+    local begins = name:match("^stages%.(%d+)%.")
+    local leads = name:match("^transitions%.(%d+)%.")
+    if stage then
+      numbers[name] = first[tonumber(stage)] + tonumber(block) // BLOCKS
+    elseif begins or leads then
+      numbers[name] = first[begins and tonumber(begins) or tonumber(leads) + 1] or last
+    else
+      numbers[name] = name:find("^stem%.") and 0 or last + 1
+    end
+  end
+  return numbers, last + 2
+end
+
+--- Of any other tree: each child of the root with parameters is a layer.
+local function in_order(names)
+  local numbers, seen, count = {}, {}, 0
+  for _, name in ipairs(names) do
+    local child = name:match("^[^.]+")
+    if not seen[child] then seen[child], count = count, count + 1 end
+    numbers[name] = seen[child]
+  end
+  return numbers, count
+end
+
+--- The layer of every parameter.
+-- ConvNeXt's rule (its optim_factory and mmcv constructor), generalised to any depths: depths {3,3,9,3} give 6 layers
+-- between stem and head, {3,3,27,3} 12.
+-- @param names list of parameters' paths, in tree order
+-- @treturn table layer by name, from 0
+-- @treturn int how many layers there are
+function layers.numbers(names)
+  local depth = depths(names)
+  if depth[0] then return staged(names, depth) end
+  return in_order(names)
+end
+
+local function group_for(groups, name)
+  for _, group in ipairs(groups) do
+    if options.call(string.find, name, group.match) then return group end
+  end
+  return nil
+end
+
+local rules = { match = { "string" }, lr_scale = { "number", 1, 0 }, weight_decay = { "number", nil, 0 } }
+
+--- Give an optimiser's parameters their factors of the learning rate and their weight decays.
+-- @tparam Optimizer opt
+-- @number[opt] layer_decay a layer's rate is the next one's times this; the last layer's is lr itself
+-- @tab[opt] groups list of {match=Lua pattern, lr_scale=1, weight_decay=the optimiser's}; the first that matches counts
+function layers.apply(opt, layer_decay, groups)
+  local checked = {}
+  for i, group in ipairs(groups or {}) do
+    checked[i] = options.read(("groups[%d]"):format(i), group, rules)
+    if not checked[i].match then options.raise(("groups[%d]: match, a Lua pattern, is required"):format(i)) end
+  end
+  local names = {}
+  for i, p in ipairs(opt:parameters()) do names[i] = p.name end
+  local numbers, count = layers.numbers(names)
+  local used = {}
+  for _, name in ipairs(names) do
+    local group = group_for(checked, name)
+    if group then used[group] = true end
+    local scale = (layer_decay or 1) ^ (count - 1 - numbers[name]) * (group and group.lr_scale or 1)
+    if scale ~= 1 or group then opt:group(name, scale, group and group.weight_decay) end
+  end
+  for i, group in ipairs(checked) do
+    if not used[group] then options.raise(("groups[%d]: no parameter matches '%s'"):format(i, group.match)) end
+  end
+end
+
+--- Make an optimiser with the options that are not the core's.
+-- @string kind adamw, sgd, lamb
+function layers.optimizer(kind, model, given)
+  options.check_module(kind, model)
+  if given ~= nil and type(given) ~= "table" then
+    options.raise(("%s: options must be a table, got %s"):format(kind, type(given)))
+  end
+  local own = {}
+  for k, v in pairs(given or {}) do own[k] = v end
+  local decay, groups = own.layer_decay, own.groups
+  own.layer_decay, own.groups = nil, nil
+  if decay ~= nil and not (type(decay) == "number" and decay > 0 and decay <= 1) then
+    options.raise(("%s: layer_decay must be a number in (0, 1], got %s"):format(kind, tostring(decay)))
+  end
+  if groups ~= nil and type(groups) ~= "table" then
+    options.raise(("%s: groups must be a list, got %s"):format(kind, type(groups)))
+  end
+  local opt = options.call(core.optim_new, kind, model, own)
+  if decay or groups then layers.apply(opt, decay, groups) end
+  return opt
+end
+
+return layers
