@@ -42,4 +42,11 @@ function help.write(path, bytes)
   return path
 end
 
+--- A Python that has the module ("torch", "numpy"), or nil: Debian's may stand behind another one in the path.
+function help.python(module)
+  for _, python in ipairs({ "python3", "/usr/bin/python3" }) do
+    if os.execute(("%s -c 'import %s' >/dev/null 2>&1"):format(python, module)) then return python end
+  end
+end
+
 return help

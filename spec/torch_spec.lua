@@ -4,13 +4,7 @@ local core = require("pelk.core")
 local help = require "spec.help"
 local json = require("pelk.json")
 
--- The interpreter that has PyTorch: Debian's may stand behind another one.
-local function find_python()
-  for _, python in ipairs({ "python3", "/usr/bin/python3" }) do
-    if os.execute(python .. " -c 'import torch, numpy' >/dev/null 2>&1") then return python end
-  end
-end
-local python = find_python()
+local python = help.python "torch, numpy"
 
 -- The largest difference over the largest value (least: where that value is a rounded zero).
 local function difference(ours, theirs, least)

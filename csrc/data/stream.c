@@ -2,10 +2,10 @@
 #include "data/stream.h"
 
 #include <string.h>
-#include <zlib.h>
 
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "io/zlib_memory.h"
 
 #define CHUNK 32768
 
@@ -16,22 +16,10 @@ typedef struct pk_inflate {
     uint8_t in[CHUNK];
 } pk_inflate;
 
-static void *z_take(void *opaque, unsigned items, unsigned size) {
-    (void)opaque;
-    int64_t bytes;
-    return pk_mul_ok(items, size, &bytes) ? pk_alloc_zeroed(bytes) : NULL;
-}
-
-static void z_give(void *opaque, void *block) {
-    (void)opaque;
-    pk_free(block);
-}
-
 static pk_status start_gzip(pk_stream *s) {
     pk_inflate *g = pk_alloc_zeroed(sizeof *g);
     if (!g) return pk_no_memory(sizeof *g);
-    g->z.zalloc = z_take;
-    g->z.zfree = z_give;
+    pk_zlib_memory(&g->z);
     if (inflateInit2(&g->z, 15 + 16) != Z_OK) {
         pk_free(g);
         return pk_no_memory(CHUNK);

@@ -2,14 +2,14 @@
  *
  * Read strictly: the header is checked as a whole before anything else is allocated (names once, types and shapes
  * known, sizes as the offsets say, data contiguous from the header to the end of the file). Types that are not ours
- * are converted: F16, BF16, F64 to float32; I8, I16, U16, I64 to int32 (I64 must fit); BOOL to uint8. Others are
- * refused. Written files carry "pelk.crc32" in __metadata__, a checksum of names, shapes, values and metadata; where a
- * file has it, it must match. */
+ * are converted (io/number.h), unknown ones are refused. Written files carry "pelk.crc32" in __metadata__, a checksum
+ * of names, shapes, values and metadata; where a file has it, it must match. */
 #ifndef PK_IO_SAFETENSORS_H
 #define PK_IO_SAFETENSORS_H
 
 #include "io/dict.h"
 #include "io/file.h"
+#include "io/number.h"
 
 #define PK_ST_MAX_HEADER (16 << 20) /* bytes */
 #define PK_ST_MAX_TENSORS 65536
@@ -25,14 +25,9 @@ pk_status pk_safetensors_read(pk_source *s, pk_dict *d);
 
 /* ---- between the files of the format ---- */
 
-typedef enum pk_st_type {
-    PK_ST_BOOL, PK_ST_U8, PK_ST_I8, PK_ST_I16, PK_ST_U16, PK_ST_F16, PK_ST_BF16, PK_ST_I32, PK_ST_F32, PK_ST_I64,
-    PK_ST_F64, PK_ST_TYPES
-} pk_st_type;
-
 typedef struct pk_st_entry {
     const char *name; /* in pk_st_header.text */
-    pk_st_type type;
+    pk_number type;
     int ndim;
     int64_t shape[PK_MAX_DIMS];
     int64_t begin, end; /* in the data */
@@ -47,8 +42,6 @@ typedef struct pk_st_header {
     int64_t data; /* where the data begins in the file */
 } pk_st_header;
 
-const char *pk_st_type_name(pk_st_type type); /* as the format spells it: "F32" */
-int64_t pk_st_type_size(pk_st_type type);     /* bytes of an element */
 /* Read and check the header. pk_st_header_free after, whatever it returns. */
 pk_status pk_st_header_read(pk_source *s, pk_st_header *h);
 void pk_st_header_free(pk_st_header *h);

@@ -10,18 +10,6 @@
 
 #define SLACK (1 << 20)
 
-static const struct {
-    const char *name;
-    int size;
-} types[PK_ST_TYPES] = {
-    [PK_ST_BOOL] = {"BOOL", 1}, [PK_ST_U8] = {"U8", 1},     [PK_ST_I8] = {"I8", 1},   [PK_ST_I16] = {"I16", 2},
-    [PK_ST_U16] = {"U16", 2},   [PK_ST_F16] = {"F16", 2},   [PK_ST_BF16] = {"BF16", 2}, [PK_ST_I32] = {"I32", 4},
-    [PK_ST_F32] = {"F32", 4},   [PK_ST_I64] = {"I64", 8},   [PK_ST_F64] = {"F64", 8},
-};
-
-const char *pk_st_type_name(pk_st_type type) { return types[type].name; }
-int64_t pk_st_type_size(pk_st_type type) { return types[type].size; }
-
 /* What the parts of the parsing share. */
 typedef struct parse {
     const pk_json *j;
@@ -55,9 +43,9 @@ static pk_status read_metadata(parse *p, int token) {
 }
 
 static pk_status read_type(parse *p, int token, pk_st_entry *e) {
-    for (int i = 0; i < PK_ST_TYPES; i++)
-        if (pk_json_is(p->j, token, types[i].name)) {
-            e->type = (pk_st_type)i;
+    for (int i = 0; i < PK_NUMBERS; i++)
+        if (pk_json_is(p->j, token, pk_number_name((pk_number)i))) {
+            e->type = (pk_number)i;
             return PK_OK;
         }
     char text[16] = "?";
@@ -86,18 +74,12 @@ static pk_status read_offsets(parse *p, int token, pk_st_entry *e) {
 
 /* Does the shape take exactly the bytes between the offsets? */
 static pk_status check_size(const pk_st_entry *e) {
-    int64_t bytes = pk_st_type_size(e->type);
-    bool fits = true, empty = false;
-    for (int i = 0; i < e->ndim; i++) {
-        empty |= e->shape[i] == 0;
-        fits = fits && (e->shape[i] == 0 || pk_mul_ok(bytes, e->shape[i], &bytes));
-    }
-    PK_RETURN_IF(!fits, PK_EFORMAT, "%.100s: shape %s is larger than any file", e->name,
-                 pk_dims_text(e->ndim, e->shape));
-    if (empty) bytes = 0;
+    int64_t bytes;
+    PK_RETURN_IF(!pk_number_bytes(e->type, e->ndim, e->shape, &bytes), PK_EFORMAT,
+                 "%.100s: shape %s is larger than any file", e->name, pk_dims_text(e->ndim, e->shape));
     PK_RETURN_IF(e->begin > e->end || e->end - e->begin != bytes, PK_EFORMAT,
                  "%.100s: shape %s of %s needs %lld bytes, the offsets say %lld to %lld", e->name,
-                 pk_dims_text(e->ndim, e->shape), pk_st_type_name(e->type), (long long)bytes, (long long)e->begin,
+                 pk_dims_text(e->ndim, e->shape), pk_number_name(e->type), (long long)bytes, (long long)e->begin,
                  (long long)e->end);
     return PK_OK;
 }

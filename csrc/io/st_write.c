@@ -62,7 +62,7 @@ static void put_pair(text *t, const char *key, const char *value) {
 }
 
 static const char *file_type(pk_dtype dtype) {
-    return pk_st_type_name(dtype == PK_FLOAT32 ? PK_ST_F32 : dtype == PK_INT32 ? PK_ST_I32 : PK_ST_U8);
+    return pk_number_name(dtype == PK_FLOAT32 ? PK_NUM_F32 : dtype == PK_INT32 ? PK_NUM_I32 : PK_NUM_U8);
 }
 
 /* Visit the tensors in the file's order: 4-byte elements, then bytes. */

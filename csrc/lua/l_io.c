@@ -9,6 +9,7 @@
 
 #include "core/alloc.h"
 #include "io/safetensors.h"
+#include "io/tensors.h"
 #include "io/weights.h"
 
 #define L_DICT "pelk.Dict"
@@ -245,6 +246,62 @@ static int parse_tensors(lua_State *L) {
     return 2;
 }
 
+/* ---- files of any format ---- */
+
+/* save_file(path, tensor or tensors, metadata): the format by the name's end. */
+static int save_file(lua_State *L) {
+    lua_settop(L, 3);
+    const char *path = check_path(L, 1);
+    pk_dict *d = new_dict(L);
+    pk_tensor *t = l_test_object(L, 2, L_TENSOR);
+    if (t)
+        l_check(L, pk_dict_add(d, "array", t));
+    else
+        read_tensors(L, 2, d);
+    read_metadata(L, 3, d);
+    pk_status status;
+    L_RETRY(L, status, pk_tensors_save(d, path));
+    return push_true(L, status);
+}
+
+/* The tensors and the metadata; of an .npy file the tensor alone. */
+static int push_file(lua_State *L, const pk_dict *d, pk_format format) {
+    if (format == PK_FORMAT_NPY) {
+        l_push_tensor(L, pk_tensor_retain(d->item[0].tensor));
+        return 1;
+    }
+    push_tensors(L, d);
+    push_metadata(L, d);
+    return 2;
+}
+
+/* load_file(path) -> {name = tensor} (pairs in the file's order), metadata; or a tensor. */
+static int load_file(lua_State *L) {
+    lua_settop(L, 1);
+    const char *path = check_path(L, 1);
+    pk_dict *d = new_dict(L);
+    pk_format format;
+    pk_status status;
+    L_RETRY(L, status, pk_tensors_load(path, d, &format));
+    return l_ok(L, status) ? push_file(L, d, format) : 2;
+}
+
+/* parse_file(bytes, name): the same from a string; name is for messages. */
+static int parse_file(lua_State *L) {
+    size_t n;
+    luaL_checktype(L, 1, LUA_TSTRING);
+    const char *bytes = lua_tolstring(L, 1, &n);
+    const char *name = luaL_optstring(L, 2, "string");
+    lua_settop(L, 2);
+    pk_dict *d = new_dict(L);
+    pk_source s;
+    pk_source_memory(&s, name, bytes, (int64_t)n);
+    pk_format format;
+    pk_status status;
+    L_RETRY(L, status, pk_tensors_read(&s, d, &format));
+    return l_ok(L, status) ? push_file(L, d, format) : 2;
+}
+
 /* ---- models ---- */
 
 typedef struct load_options {
@@ -348,6 +405,7 @@ static int file_calls(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"save_tensors", save_tensors}, {"load_tensors", load_tensors},         {"parse_tensors", parse_tensors},
     {"module_save", module_save},   {"module_load", module_load},           {"module_state", module_state},
+    {"save_file", save_file},       {"load_file", load_file},               {"parse_file", parse_file},
     {"write_file", write_file},     {"module_set_state", module_set_state}, {"_fail_file", fail_file},
     {"_file_calls", file_calls},    {NULL, NULL},
 };

@@ -33,6 +33,14 @@ function pelk.expand_kernel(w, S)
   return options.call(core.ops.expand_kernel, w, {grid = S})
 end
 
+-- save(path, t or {name = t}, metadata) -> true, or nil, message: .safetensors, .npz or .npy, by the path's end.
+-- Metadata (strings by string) goes into safetensors only. The file is written beside and renamed.
+function pelk.save(path, what, metadata) return options.call(core.save_file, path, what, metadata) end
+
+-- load(path) -> {name = tensor} (pairs in the file's order) and metadata, of an .npy file the tensor alone; or nil,
+-- message. The format is told by the first bytes: safetensors, .npy, .npz.
+function pelk.load(path) return options.call(core.load_file, path) end
+
 -- Parts that are modules of their own, and functions that live in one: name -> module, field (nil: all of it).
 local lazy = {
   ops = {"pelk.ops"}, nn = {"pelk.nn"}, models = {"pelk.models"}, optim = {"pelk.optim"},
