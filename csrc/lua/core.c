@@ -198,6 +198,7 @@ static void (*const openers[])(lua_State *) = {
     l_open_viz,
     l_open_maps,
     l_open_train,
+    l_open_sparse,
 };
 
 __attribute__((visibility("default"))) int luaopen_pelk_core(lua_State *L) {

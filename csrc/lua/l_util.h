@@ -77,5 +77,6 @@ void l_open_io(lua_State *L);
 void l_open_viz(lua_State *L);
 void l_open_maps(lua_State *L);
 void l_open_train(lua_State *L);
+void l_open_sparse(lua_State *L);
 
 #endif

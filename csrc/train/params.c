@@ -188,6 +188,13 @@ pk_status pk_params_adopt_masks(pk_params *p) {
     return status;
 }
 
+void pk_tensor_drop_mask(pk_tensor *t) {
+    if (!t->mask) return;
+    memset(pk_u8(t->mask), 1, (size_t)pk_numel(t)); /* its place in an arena */
+    pk_tensor_release(t->mask);
+    t->mask = NULL;
+}
+
 typedef struct mask_job {
     pk_params *p;
     int64_t chunks;

@@ -36,6 +36,8 @@ pk_params *pk_params_of(const pk_tensor *t);
 const pk_param *pk_params_find(const pk_params *p, const pk_tensor *t); /* null: not one of them */
 /* Move the masks that the tensors have into the arena of masks, which is made when missing; on failure all stays. */
 pk_status pk_params_adopt_masks(pk_params *p);
+/* Take a tensor's mask away. */
+void pk_tensor_drop_mask(pk_tensor *t);
 /* Set what is masked to zero (what is not a number too); nothing when no value was written since the last time. */
 void pk_params_apply_masks(pk_params *p);
 

@@ -44,7 +44,7 @@ function pelk.load(path) return options.call(core.load_file, path) end
 -- Parts that are modules of their own, and functions that live in one: name -> module, field (nil: all of it).
 local lazy = {
   ops = {"pelk.ops"}, nn = {"pelk.nn"}, models = {"pelk.models"}, optim = {"pelk.optim"},
-  data = {"pelk.data"}, viz = {"pelk.viz"},
+  data = {"pelk.data"}, viz = {"pelk.viz"}, sparse = {"pelk.sparse"},
   train = {"pelk.train", "train"}, evaluate = {"pelk.train", "evaluate"},
 }
 
