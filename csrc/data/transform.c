@@ -235,8 +235,8 @@ static const pk_transform_kind random_erasing_kind = {.name = "random_erasing",
                                                       .apply = random_erasing};
 
 static const pk_transform_kind *const kinds[] = {
-    &center_crop_kind, &pk_transform_color_jitter, &hflip_kind, &normalize_kind, &random_crop_kind,
-    &random_erasing_kind, &pk_transform_random_resized_crop, &pk_transform_resize, &to_float_kind,
+    &center_crop_kind, &pk_transform_color_jitter, &pk_transform_corrupt, &hflip_kind, &normalize_kind,
+    &random_crop_kind, &random_erasing_kind, &pk_transform_random_resized_crop, &pk_transform_resize, &to_float_kind,
 };
 
 const pk_transform_kind *pk_transform_at(int i) {

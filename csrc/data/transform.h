@@ -49,5 +49,6 @@ void pk_transform_free(pk_transform *t);
 
 extern const pk_transform_kind pk_transform_resize, pk_transform_random_resized_crop; /* resize.c */
 extern const pk_transform_kind pk_transform_color_jitter;                             /* color.c */
+extern const pk_transform_kind pk_transform_corrupt;                                  /* corrupt.c */
 
 #endif

@@ -1,6 +1,8 @@
 --- Pictures to look with, one by one: from a tensor, a list of tensors, a data set, a loader or a folder.
 local core = require("pelk.core")
+local Loader = require("pelk.data.loader")
 local options = require("pelk.options")
+local Set = require("pelk.data.set")
 
 local images = {}
 
@@ -39,8 +41,8 @@ function images.prepare(picture, o)
   local list = pipeline(picture, o)
   local x = picture:contiguous():unsqueeze(1)
   if #list == 0 and picture:dtype() == "float32" then return x end
-  local rows = core.epoch_order(1, false, 0, 0)
-  return (options.call(core.batch, x, nil, rows, 1, 1, list, 0, 0))
+  local loader = options.call(Loader.new, Set.new(x), { batch = 1, transforms = list })
+  return (loader:epoch(0)())
 end
 
 --- {H,W}, {H,W,C}: one picture; {N,H,W,C}: n.
