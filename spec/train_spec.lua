@@ -156,7 +156,9 @@ describe("train", function()
   it("refuses to resume from what is no state", function()
     local dir = temporary()
     run({ out = dir, epochs = 1 })
-    assert(core.write_file(dir .. "/state.safetensors", "not a state"))
+    for _, name in ipairs(core.folder_names(dir .. "/checkpoints")) do
+      assert(core.write_file(dir .. "/checkpoints/" .. name, "not a state"))
+    end
     local ok, message = pcall(run, { out = dir, epochs = 2, resume = true })
     assert(not ok and message:find("cannot resume"), message)
     remove(dir)

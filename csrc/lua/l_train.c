@@ -1,11 +1,13 @@
 /* What the training loop needs of the core and of the machine: right answers, the generator's state, the terminal,
  * folders. */
+#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/crc32c.h"
 #include "core/rng.h"
 #include "lua/l_bind.h"
 #include "train/metrics.h"
@@ -16,6 +18,20 @@ static int topk_hits(lua_State *L) {
     int64_t hits;
     l_check(L, pk_topk_hits(l_check_tensor(L, 1), l_check_tensor(L, 2), luaL_optinteger(L, 3, 1), &hits));
     lua_pushinteger(L, hits);
+    return 1;
+}
+
+/*** confusion(logits, labels, matrix): adds to the int32 matrix {K,K}, rows by label, columns by prediction. */
+static int confusion(lua_State *L) {
+    l_check(L, pk_confusion(l_check_tensor(L, 1), l_check_tensor(L, 2), l_check_tensor(L, 3)));
+    return 0;
+}
+
+/*** crc32c(bytes) -> integer */
+static int crc32c(lua_State *L) {
+    size_t n;
+    const char *bytes = luaL_checklstring(L, 1, &n);
+    lua_pushinteger(L, (lua_Integer)pk_crc32c(bytes, n));
     return 1;
 }
 
@@ -43,7 +59,7 @@ static int terminal(lua_State *L) {
     return 1;
 }
 
-/*** with_signals(f, ...) -> what f(...) gives; while it runs SIGINT and SIGTERM are only noted, for signal_seen(). */
+/*** with_signals(f, ...) -> what f(...) gives; while it runs SIGINT, SIGTERM and SIGUSR1 are only noted, for signal_seen(). */
 static int with_signals(lua_State *L) {
     l_check_callable(L, 1);
     l_check(L, pk_signals_begin());
@@ -84,7 +100,38 @@ static int make_dir(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg functions[] = {{"topk_hits", topk_hits}, {"random_state", random_state},
+/* The names in an open folder, as a list; closed by the caller. */
+static int push_names(lua_State *L) {
+    DIR *dir = lua_touserdata(L, 1);
+    lua_newtable(L);
+    lua_Integer n = 0;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        lua_pushstring(L, entry->d_name);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
+/*** folder_names(path) -> list of names in no order, or nil, message. */
+static int folder_names(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    DIR *dir = opendir(path);
+    if (!dir) {
+        int code = errno;
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s: %s", path, strerror(code));
+        return 2;
+    }
+    lua_pushcfunction(L, push_names);
+    lua_pushlightuserdata(L, dir);
+    int status = lua_pcall(L, 1, 1, 0);
+    closedir(dir);
+    return status == LUA_OK ? 1 : lua_error(L);
+}
+
+static const luaL_Reg functions[] = {{"topk_hits", topk_hits}, {"confusion", confusion}, {"crc32c", crc32c},
+                                     {"folder_names", folder_names}, {"random_state", random_state},
                                      {"set_random_state", set_random_state}, {"terminal", terminal},
                                      {"make_dir", make_dir}, {"with_signals", with_signals},
                                      {"signal_seen", signal_seen}, {NULL, NULL}};

@@ -72,6 +72,7 @@ void l_open_grid(lua_State *L);
 void l_open_merge(lua_State *L);
 void l_open_optim(lua_State *L);
 void l_open_ema(lua_State *L);
+void l_open_guard(lua_State *L);
 void l_open_data(lua_State *L);
 void l_open_io(lua_State *L);
 void l_open_viz(lua_State *L);

@@ -12,25 +12,56 @@ static bool hit(const float *row, int64_t classes, int64_t label, int64_t k) {
     return before < k;
 }
 
-pk_status pk_topk_hits(pk_tensor *logits, pk_tensor *labels, int64_t k, int64_t *hits) {
-    PK_RETURN_IF(logits->dtype != PK_FLOAT32 || logits->ndim != 2, PK_EINVAL, "topk_hits: logits must be float32 {N,K}, got %s %s",
-                 pk_dtype_name(logits->dtype), pk_shape_text(logits));
+/* Are these logits {N,K} and their labels? */
+static pk_status check_pair(const char *owner, const pk_tensor *logits, const pk_tensor *labels) {
+    PK_RETURN_IF(logits->dtype != PK_FLOAT32 || logits->ndim != 2, PK_EINVAL, "%s: logits must be float32 {N,K}, got %s %s",
+                 owner, pk_dtype_name(logits->dtype), pk_shape_text(logits));
     PK_RETURN_IF(labels->dtype != PK_INT32 || labels->ndim != 1 || labels->shape[0] != logits->shape[0], PK_EINVAL,
-                 "topk_hits: labels must be int32 {%lld}, got %s %s", (long long)logits->shape[0],
+                 "%s: labels must be int32 {%lld}, got %s %s", owner, (long long)logits->shape[0],
                  pk_dtype_name(labels->dtype), pk_shape_text(labels));
+    for (int64_t i = 0; i < labels->shape[0]; i++) {
+        int64_t label = pk_i32(labels)[i * labels->stride[0]];
+        PK_RETURN_IF(label < 1 || label > logits->shape[1], PK_EINVAL, "%s: label %lld of row %lld is not in 1..%lld", owner,
+                     (long long)label, (long long)i + 1, (long long)logits->shape[1]);
+    }
+    return PK_OK;
+}
+
+pk_status pk_topk_hits(pk_tensor *logits, pk_tensor *labels, int64_t k, int64_t *hits) {
+    PK_TRY(check_pair("topk_hits", logits, labels));
     pk_tensor *rows;
     PK_TRY(pk_tensor_contiguous(logits, &rows));
     int64_t classes = logits->shape[1], count = 0;
-    pk_status status = PK_OK;
-    for (int64_t i = 0; i < logits->shape[0] && status == PK_OK; i++) {
-        int64_t label = pk_i32(labels)[i * labels->stride[0]];
-        if (label < 1 || label > classes)
-            status = pk_fail(PK_EINVAL, "topk_hits: label %lld of row %lld is not in 1..%lld", (long long)label,
-                             (long long)i + 1, (long long)classes);
-        else
-            count += hit(pk_f32(rows) + i * classes, classes, label - 1, k);
-    }
+    for (int64_t i = 0; i < logits->shape[0]; i++)
+        count += hit(pk_f32(rows) + i * classes, classes, pk_i32(labels)[i * labels->stride[0]] - 1, k);
     pk_tensor_release(rows);
     *hits = count;
-    return status;
+    return PK_OK;
+}
+
+static int64_t largest(const float *row, int64_t n) {
+    int64_t best = 0;
+    for (int64_t c = 0; c < n; c++) {
+        if (row[c] != row[c]) return -1;
+        if (row[c] > row[best]) best = c;
+    }
+    return best;
+}
+
+pk_status pk_confusion(pk_tensor *logits, pk_tensor *labels, pk_tensor *matrix) {
+    PK_TRY(check_pair("confusion", logits, labels));
+    int64_t classes = logits->shape[1];
+    PK_RETURN_IF(matrix->dtype != PK_INT32 || matrix->ndim != 2 || matrix->shape[0] != classes ||
+                     matrix->shape[1] != classes || !pk_is_contiguous(matrix),
+                 PK_EINVAL, "confusion: the matrix must be int32 {%lld,%lld}, contiguous, got %s %s", (long long)classes,
+                 (long long)classes, pk_dtype_name(matrix->dtype), pk_shape_text(matrix));
+    pk_tensor *rows;
+    PK_TRY(pk_tensor_contiguous(logits, &rows));
+    for (int64_t i = 0; i < logits->shape[0]; i++) {
+        int64_t guess = classes ? largest(pk_f32(rows) + i * classes, classes) : -1;
+        if (guess >= 0) pk_i32(matrix)[(pk_i32(labels)[i * labels->stride[0]] - 1) * classes + guess]++;
+    }
+    pk_tensor_release(rows);
+    pk_tensor_written(matrix);
+    return PK_OK;
 }

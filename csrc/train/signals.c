@@ -5,9 +5,9 @@
 #include <signal.h>
 #include <string.h>
 
-enum { KINDS = 2 };
-static const int number[KINDS] = {SIGINT, SIGTERM};
-static const char *const name[KINDS] = {"SIGINT", "SIGTERM"};
+enum { KINDS = 3 };
+static const int number[KINDS] = {SIGINT, SIGTERM, SIGUSR1};
+static const char *const name[KINDS] = {"SIGINT", "SIGTERM", "SIGUSR1"};
 static struct sigaction before[KINDS];
 static volatile sig_atomic_t seen;
 static int listeners;

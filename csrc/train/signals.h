@@ -1,5 +1,5 @@
-/* Asking a long run to stop: SIGINT and SIGTERM set a flag that the loop reads between steps, so that a step is never
- * cut in two. The second signal of a kind ends the process as if nobody listened. */
+/* Asking a long run to stop: SIGINT, SIGTERM and SIGUSR1 (a scheduler's early warning) set a flag that the
+ * loop reads between steps, so that a step is never cut in two. The second signal of a kind ends the process as if nobody listened. */
 #ifndef PK_TRAIN_SIGNALS_H
 #define PK_TRAIN_SIGNALS_H
 
@@ -8,7 +8,7 @@
 /* Listen (nested calls count); the handlers that were there come back with the last pk_signals_end. */
 pk_status pk_signals_begin(void);
 void pk_signals_end(void);
-/* "SIGINT", "SIGTERM", or null when none has come since the listening began. */
+/* "SIGINT", "SIGTERM", "SIGUSR1", or null when none has come since the listening began. */
 const char *pk_signal_seen(void);
 
 #endif

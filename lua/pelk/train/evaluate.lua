@@ -3,50 +3,117 @@ local core = require("pelk.core")
 local options = require("pelk.options")
 local progress = require("pelk.progress")
 
-local rules = { progress = { "boolean", true }, label = { "string", "evaluate" }, stop = { "function" } }
+local rules = { progress = { "boolean", true }, label = { "string", "evaluate" }, stop = { "function" },
+  confusion = { "boolean", false }, crops = { "integer", 1, 1 }, crop_size = { "integer", nil, 1 } }
+
+-- ---- results ----
 
 local Result = {}
 function Result.__tostring(r)
-  return ("top-1 %.2f %%, top-5 %.2f %%, loss %.4f on %d images"):format(r.top1, r.top5, r.loss, r.n)
+  local line = ("top-1 %.2f %%, top-5 %.2f %%, loss %.4f on %d images"):format(r.top1, r.top5, r.loss, r.n)
+  return r.confusion and line .. "\n" .. tostring(r.confusion) or line
+end
+
+local Confusion = {}
+
+--- Rows are what the images are, columns what the model says.
+function Confusion.__tostring(m)
+  local width, lines = 5, {}
+  for i, row in ipairs(m) do
+    local name = m.classes and m.classes[i] or tostring(i)
+    local cells = {}
+    for j, n in ipairs(row) do cells[j] = ("%" .. width .. "d"):format(n) end
+    lines[i] = ("%-16.16s %s"):format(name, table.concat(cells, " "))
+  end
+  return table.concat(lines, "\n")
+end
+
+-- ---- test-time crops ----
+
+--- Corners of the crops of a side: the centre, then the four corners.
+local function corners(height, width, size)
+  local bottom, right = height - size, width - size
+  return { { bottom // 2, right // 2 }, { 0, 0 }, { 0, right }, { bottom, 0 }, { bottom, right } }
+end
+
+--- Logits whose softmax is the mean over the centre and the corner crops.
+local function five_crops(model, x, size)
+  local sum
+  for _, at in ipairs(corners(x:size(2), x:size(3), size)) do
+    local crop = x:narrow(2, at[1] + 1, size):narrow(3, at[2] + 1, size):contiguous()
+    local share = core.ops.softmax(model(crop))
+    sum = sum and sum + share or share
+  end
+  return (sum / 5):log()
+end
+
+local function check_crops(o, x)
+  if o.crops == 1 then return end
+  local size = o.crop_size
+  if size > x:size(2) or size > x:size(3) then
+    error(("evaluate: crop_size is %d, the images are %d x %d"):format(size, x:size(2), x:size(3)), 0)
+  end
+end
+
+-- ---- the loop ----
+
+local function check(o, model, loader)
+  options.check_module("evaluate", model)
+  if type(loader) ~= "table" or type(loader.epoch) ~= "function" then
+    options.raise("evaluate: the second argument must be a loader (pelk.data.loader)")
+  end
+  if o.crops ~= 1 and o.crops ~= 5 then options.raise(("evaluate: crops must be 1 or 5, got %d"):format(o.crops)) end
+  if o.crops == 5 and not o.crop_size then options.raise("evaluate: crops = 5 needs crop_size, the model's size") end
+end
+
+local function add(sums, logits, y)
+  local batch = y:size(1)
+  sums.loss = sums.loss + core.ops.cross_entropy(logits, y):item() * batch
+  sums.top1 = sums.top1 + core.topk_hits(logits, y, 1)
+  sums.top5 = sums.top5 + core.topk_hits(logits, y, 5)
+  sums.n = sums.n + batch
+  if not sums.wanted then return end
+  local classes = logits:size(2)
+  sums.matrix = sums.matrix or core.zeros({ classes, classes }, { dtype = "int32" })
+  core.confusion(logits, y, sums.matrix)
+end
+
+--- True when it was stopped.
+local function walk(o, model, loader, sums, bar)
+  for x, y in loader:epoch(0) do
+    if o.stop and o.stop() then return true end
+    check_crops(o, x)
+    local logits <close> = o.crops == 5 and five_crops(model, x, o.crop_size) or model(x)
+    add(sums, logits, y)
+    bar:advance(y:size(1), ("top-1 %.2f %%"):format(100 * sums.top1 / sums.n))
+  end
+  return false
 end
 
 --- Evaluate a classifier, in eval mode and without gradients; the model's mode comes back as it was.
 -- @tparam Module model images {N,H,W,C} to logits {N,K}
 -- @param loader a loader: batches of x, y with labels 1..K
--- @tab[opt] given progress=true
+-- @tab[opt] given progress=true; confusion=false (true: result.confusion, rows by label, columns by prediction);
+--   crops=1 (5: the loader gives larger images, the centre and the four corners of crop_size are averaged)
 -- @treturn table {top1, top5 (per cent), loss (mean cross-entropy), n}; prints as a line. nil when stopped.
 local function evaluate(model, loader, given)
   local o = options.read("evaluate", given, rules)
-  options.check_module("evaluate", model)
-  if type(loader) ~= "table" or type(loader.epoch) ~= "function" then
-    error("evaluate: the second argument must be a loader (pelk.data.loader)", 2)
-  end
+  check(o, model, loader)
   local was_training = model.training
   local bar = progress.new(o.label, loader:size(), { quiet = not o.progress })
-  local loss, top1, top5, n = 0.0, 0, 0, 0
-  local stopped = false
+  local sums = { loss = 0.0, top1 = 0, top5 = 0, n = 0, wanted = o.confusion }
   model:eval()
-  local ok, message = pcall(core.no_grad, function()
-    for x, y in loader:epoch(0) do
-      if o.stop and o.stop() then
-        stopped = true
-        return
-      end
-      local logits <close> = model(x)
-      local batch = y:size(1)
-      loss = loss + core.ops.cross_entropy(logits, y):item() * batch
-      top1 = top1 + core.topk_hits(logits, y, 1)
-      top5 = top5 + core.topk_hits(logits, y, 5)
-      n = n + batch
-      bar:advance(batch, ("top-1 %.2f %%"):format(100 * top1 / n))
-    end
-  end)
+  local ok, stopped = pcall(core.no_grad, walk, o, model, loader, sums, bar)
   model:train(was_training)
-  if not ok then error(message, 0) end
+  if not ok then error(stopped, 0) end
   if stopped then return nil end
   bar:finish()
-  if n == 0 then error("evaluate: the loader gave no batch", 2) end
-  return setmetatable({ top1 = 100 * top1 / n, top5 = 100 * top5 / n, loss = loss / n, n = n }, Result)
+  local n = sums.n
+  if n == 0 then options.raise("evaluate: the loader gave no batch") end
+  local matrix = sums.matrix and sums.matrix:tolist()
+  if matrix then matrix.classes = loader.classes end
+  return setmetatable({ top1 = 100 * sums.top1 / n, top5 = 100 * sums.top5 / n, loss = sums.loss / n, n = n,
+    confusion = matrix and setmetatable(matrix, Confusion) }, Result)
 end
 
 return evaluate

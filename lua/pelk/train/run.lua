@@ -1,14 +1,15 @@
---- A run's folder: config.json, summary.csv (timm's columns), log.jsonl, last and best weights as safetensors, and the
--- state from which the run goes on. Everything is written beside and renamed, so a kill leaves the old or the new.
+--- A run's folder: config.json, summary.csv (timm's columns), log.jsonl, last and best weights as safetensors, and
+-- checkpoints from which the run goes on. Everything is written beside and renamed: a kill leaves the old or the new.
 local core = require("pelk.core")
 local json = require("pelk.json")
 local show = require("pelk.show")
+local Checkpoints = require("pelk.train.checkpoints")
 
 local Run = {}
 Run.__index = Run
 
-local columns = { "epoch", "train_loss", "train_top1", "eval_loss", "eval_top1", "eval_top5", "lr", "seconds",
-  "images_per_s" }
+local columns = { "epoch", "train_loss", "train_top1", "eval_loss", "eval_top1", "eval_top5", "ema_loss", "ema_top1",
+  "ema_top5", "lr", "grad_norm", "skipped", "wait_share", "seconds", "images_per_s" }
 
 --- What config.json can say of a value: plain ones as they are, the others by their text.
 local function plain(value)
@@ -25,11 +26,12 @@ end
 
 --- Open a folder for a run.
 -- @string dir made when missing
+-- @int keep how many checkpoints are kept
 -- @treturn Run or nil, message
-function Run.open(dir)
+function Run.open(dir, keep)
   local ok, message = core.make_dir(dir)
   if not ok then return nil, message end
-  return setmetatable({ dir = dir }, Run)
+  return setmetatable({ dir = dir, checkpoints = Checkpoints.new(dir, keep) }, Run)
 end
 
 function Run:path(name) return self.dir .. "/" .. name end
@@ -75,47 +77,84 @@ function Run:save_weights(name, model, metadata)
   must(core.module_save(model, self:path(name), metadata))
 end
 
---- Everything a resumed run needs in one file: parameters, buffers, the optimiser's moments, counters.
-function Run:save_state(model, optimizer, counters)
+--- Take out of the log what happened after the state from which a run goes on.
+-- @int epoch the one it goes on with
+function Run:rewind_log(epoch)
+  local file = io.open(self:path("log.jsonl"), "rb")
+  if not file then return end
+  local kept = {}
+  for line in file:lines() do
+    local entry = json.decode(line)
+    if type(entry) == "table" and entry.epoch and entry.epoch < epoch then kept[#kept + 1] = line .. "\n" end
+  end
+  file:close()
+  self:write("log.jsonl", table.concat(kept))
+end
+
+--- Everything a run needs to go on, as a list of {name, tensor}; counters get what goes beside them.
+local function collect(parts, counters)
   local tensors = {}
-  for name, t in pairs(core.module_state(model)) do tensors[#tensors + 1] = { "model." .. name, t } end
-  local moments, steps = optimizer:state()
-  local names = {}
-  for name in pairs(moments) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do tensors[#tensors + 1] = { "optim." .. name, moments[name] } end
+  for name, t in pairs(core.module_state(parts.model)) do tensors[#tensors + 1] = { "model." .. name, t } end
+  local moments, steps = parts.optimizer:state()
+  for name, t in pairs(moments) do tensors[#tensors + 1] = { "optim." .. name, t } end
   counters.steps = steps
+  if parts.ema then
+    local values, ema_steps = parts.ema:state()
+    tensors[#tensors + 1] = { "ema", values }
+    counters.ema_steps = ema_steps
+  end
+  if parts.sparse then
+    local masks, about = parts.sparse:state()
+    for name, t in pairs(masks) do tensors[#tensors + 1] = { "sparse." .. name, t } end
+    counters.sparse = about
+  end
+  table.sort(tensors, function(a, b) return a[1] < b[1] end)
   counters.random = { core.random_state() }
-  must(core.save_tensors(self:path("state.safetensors"), tensors,
-    { format = "pelk.state 1", counters = json.encode(counters) }))
+  return tensors
 end
 
-function Run:has_state()
-  local file = io.open(self:path("state.safetensors"), "rb")
-  if file then file:close() end
-  return file ~= nil
+--- Write a checkpoint.
+-- @tab parts model, optimizer; ema, sparse (something with state() and load_state())
+-- @tab counters plain values; counters.batches_seen numbers it
+function Run:save_state(parts, counters)
+  local tensors = collect(parts, counters)
+  must(self.checkpoints:save(counters.batches_seen, tensors, counters))
 end
 
---- Put the saved state into model and optimiser.
--- @treturn table the counters
-function Run:load_state(model, optimizer)
-  local path = self:path("state.safetensors")
-  local tensors, metadata = core.load_tensors(path)
-  if not tensors then error("train: cannot resume: " .. metadata, 0) end
-  if not metadata or metadata.format ~= "pelk.state 1" or not metadata.counters then
-    error(("train: cannot resume: %s is no state of a run"):format(path), 0)
-  end
-  local counters = json.decode(metadata.counters)
-  local weights, moments = {}, {}
+function Run:has_state() return #self.checkpoints:list() > 0 end
+
+local function named(tensors, prefix)
+  local out = {}
   for name, t in pairs(tensors) do
-    if name:find("^model%.") then weights[name:sub(7)] = t end
-    if name:find("^optim%.") then moments[name:sub(7)] = t end
+    if name:sub(1, #prefix) == prefix then out[name:sub(#prefix + 1)] = t end
   end
-  local ok, message = pcall(core.module_set_state, model, weights, { strict = true })
-  if not ok then error(("train: cannot resume from %s: %s"):format(path, message), 0) end
-  optimizer:load_state(moments, counters.steps)
+  return out
+end
+
+local function put(parts, tensors, counters)
+  core.module_set_state(parts.model, named(tensors, "model."), { strict = true })
+  parts.optimizer:load_state(named(tensors, "optim."), counters.steps)
+  if (parts.ema ~= nil) ~= (tensors.ema ~= nil) then
+    error(parts.ema and "the run had no averages (ema)" or "the run had averages of weights: ema is wanted", 0)
+  end
+  if parts.ema then parts.ema:load_state(tensors.ema, counters.ema_steps) end
+  if (parts.sparse ~= nil) ~= (counters.sparse ~= nil) then
+    error(parts.sparse and "the run had no masks (sparse)" or "the run had masks: sparse is wanted", 0)
+  end
+  if parts.sparse then parts.sparse:load_state(named(tensors, "sparse."), counters.sparse) end
   core.set_random_state(counters.random[1], counters.random[2])
-  return counters
+end
+
+--- Put the newest valid state into model, optimiser and what else there is.
+-- @treturn table the counters
+-- @treturn string the file
+-- @treturn table messages about newer files that are damaged
+function Run:load_state(parts)
+  local tensors, counters, path, damaged = self.checkpoints:load()
+  if not tensors then error("train: cannot resume: " .. counters, 0) end
+  local ok, message = pcall(put, parts, tensors, counters)
+  if not ok then error(("train: cannot resume from %s: %s"):format(path, message), 0) end
+  return counters, path, damaged
 end
 
 return Run

@@ -1,0 +1,61 @@
+--- The parts of a run from its options: optimiser, schedule, loss, averages.
+local core = require("pelk.core")
+local optim = require("pelk.optim")
+local options = require("pelk.options")
+
+local parts = {}
+
+local kinds = { adamw = true, sgd = true, lamb = true }
+
+function parts.optimizer(o)
+  if type(o.optimizer) == "userdata" then return o.optimizer end
+  local given = {}
+  for k, v in pairs(o.optimizer or {}) do given[k] = v end
+  local name = given.name or "adamw"
+  given.name = nil
+  if not kinds[name] then
+    options.raise(("train: optimizer.name must be adamw or sgd or lamb, got %s"):format(tostring(name)))
+  end
+  return optim[name](o.model, given)
+end
+
+--- The schedule of updates; epochs become updates.
+-- @int updates an epoch's
+function parts.schedule(o, lr, updates)
+  local given = {}
+  for k, v in pairs(o.schedule or { kind = "constant" }) do given[k] = v end
+  if given.warmup_epochs then
+    given.warmup_steps = math.floor(given.warmup_epochs * updates + 0.5)
+    given.warmup_epochs = nil
+  end
+  if given.decay_epochs then
+    given.decay_steps = math.max(1, math.floor(given.decay_epochs * updates + 0.5))
+    given.decay_epochs = nil
+  end
+  given.lr = given.lr or lr
+  given.total_steps = given.total_steps or o.epochs * updates
+  return optim.schedule(given)
+end
+
+function parts.loss(o)
+  if type(o.loss) == "function" then return o.loss end
+  local given = options.read("train: loss", o.loss, { label_smoothing = { "number", 0, 0 } })
+  return function(logits, y)
+    return core.ops.cross_entropy(logits, y, y:dtype() == "int32" and given or nil) -- soft targets come smoothed
+  end
+end
+
+local ema_rules = { decay = { "number", 0.9999, 0 }, warmup = { "boolean", false }, publish = { "string", "beside" } }
+
+--- The averages, or nil.
+-- @treturn string "beside" or "alone"
+function parts.ema(o)
+  if not o.ema then return nil end
+  local given = options.read("train: ema", o.ema ~= true and o.ema or nil, ema_rules)
+  if given.publish ~= "beside" and given.publish ~= "alone" then
+    options.raise(("train: ema.publish must be beside or alone, got %s"):format(given.publish))
+  end
+  return optim.ema(o.model, { decay = given.decay, warmup = given.warmup }), given.publish
+end
+
+return parts
