@@ -40,7 +40,10 @@ const char *pk_shape_text(const pk_tensor *t) { return pk_dims_text(t->ndim, t->
 
 static void storage_release(pk_storage *s) {
     if (!s || atomic_fetch_sub(&s->refs, 1) != 1) return;
-    pk_free(s->data);
+    if (s->drop)
+        s->drop(s->lender);
+    else
+        pk_free(s->data);
     pk_free(s);
 }
 
@@ -99,6 +102,24 @@ pk_status pk_tensor_new(pk_dtype dtype, int ndim, const int64_t *shape, pk_tenso
         pk_free(t);
         return pk_no_memory(bytes);
     }
+    t->storage = s;
+    *out = t;
+    return PK_OK;
+}
+
+pk_status pk_tensor_borrow(pk_dtype dtype, int ndim, const int64_t *shape, void *data, void (*drop)(void *lender),
+                           void *lender, pk_tensor **out) {
+    int64_t bytes;
+    *out = NULL;
+    PK_TRY(check_dims(ndim, shape, dtype, &bytes));
+    pk_tensor *t = tensor_shell(dtype, ndim, shape);
+    pk_storage *s = t ? storage_new(data, bytes) : NULL;
+    if (!s) {
+        pk_free(t);
+        return pk_no_memory(sizeof *s);
+    }
+    s->drop = drop;
+    s->lender = lender;
     t->storage = s;
     *out = t;
     return PK_OK;

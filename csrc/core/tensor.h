@@ -14,6 +14,8 @@ typedef struct pk_storage {
     int64_t bytes;
     void *data;
     void *owner; /* of an arena: who laid it out (train/params.h), for those who find it through a tensor; or null */
+    void (*drop)(void *lender); /* data is not ours: give it back to its lender; or null */
+    void *lender;
 } pk_storage;
 
 struct pk_tensor {
@@ -57,6 +59,10 @@ bool pk_is_rows(const pk_tensor *t, int64_t *pixel_stride);
 pk_status pk_tensor_zeros(pk_dtype dtype, int ndim, const int64_t *shape, pk_tensor **out);
 pk_status pk_tensor_like(const pk_tensor *t, pk_tensor **out); /* same dtype and shape, contiguous, not initialised */
 pk_status pk_tensor_scalar(float value, pk_tensor **out);      /* ndim 0 */
+/* Contiguous, of memory that belongs to someone else: drop(lender) once the last tensor that sees it is gone. On failure
+ * it is not called. */
+pk_status pk_tensor_borrow(pk_dtype dtype, int ndim, const int64_t *shape, void *data, void (*drop)(void *lender),
+                           void *lender, pk_tensor **out);
 /* A shape without data (storage null). */
 pk_status pk_tensor_shape_only(const pk_tensor *t, pk_tensor **out);
 /* Same storage, another window on it; the graph does not see it. offset counts from t's first element. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -249,7 +250,7 @@ pk_status pk_source_read(pk_source *s, int64_t offset, void *out, int64_t bytes)
                  "%s: cut short: %lld bytes, %lld more wanted at %lld", s->name, (long long)s->size, (long long)bytes,
                  (long long)offset);
     if (bytes == 0) return PK_OK;
-    if (s->fd < 0) {
+    if (s->data) {
         memcpy(out, s->data + offset, (size_t)bytes);
         return PK_OK;
     }
@@ -267,6 +268,44 @@ pk_status pk_source_read(pk_source *s, int64_t offset, void *out, int64_t bytes)
 }
 
 void pk_source_close(pk_source *s) {
+    if (s->mapping) pk_mapping_drop(s->mapping);
+    s->mapping = NULL;
     if (s->fd >= 0) close(s->fd);
     s->fd = -1;
+}
+
+/* ---- mapping ---- */
+
+struct pk_mapping {
+    atomic_int refs;
+    void *at;
+    size_t size;
+};
+
+void pk_source_map(pk_source *s) {
+    if (s->fd < 0 || s->mapping || s->size == 0) return;
+    struct pk_mapping *m = pk_alloc(sizeof *m);
+    if (!m) return;
+    atomic_init(&m->refs, 1);
+    m->size = (size_t)s->size;
+    m->at = fault() && errno ? MAP_FAILED
+                             : mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, s->fd, 0);
+    if (m->at == MAP_FAILED) {
+        pk_free(m);
+        return;
+    }
+    s->mapping = m;
+    s->data = m->at;
+}
+
+struct pk_mapping *pk_mapping_hold(struct pk_mapping *m) {
+    atomic_fetch_add(&m->refs, 1);
+    return m;
+}
+
+void pk_mapping_drop(void *mapping) {
+    struct pk_mapping *m = mapping;
+    if (atomic_fetch_sub(&m->refs, 1) != 1) return;
+    munmap(m->at, m->size);
+    pk_free(m);
 }

@@ -26,10 +26,11 @@ pk_status pk_file_write(const char *path, const void *data, int64_t bytes);
 
 /* Something to read at any place: a regular file, or memory. */
 typedef struct pk_source {
-    const char *name; /* for messages; borrowed */
-    int fd;           /* -1: memory */
-    const uint8_t *data;
+    const char *name;    /* for messages; borrowed */
+    int fd;              /* -1: memory */
+    const uint8_t *data; /* memory, or the file mapped into it; null: the file is read */
     int64_t size;
+    struct pk_mapping *mapping; /* of pk_source_map; null: none */
 } pk_source;
 
 /* path and data are borrowed until pk_source_close. What is no regular file is PK_EIO. */
@@ -38,6 +39,14 @@ void pk_source_memory(pk_source *s, const char *name, const void *data, int64_t 
 /* Exactly these bytes, or a failure: reading past size is PK_EFORMAT. */
 pk_status pk_source_read(pk_source *s, int64_t offset, void *out, int64_t bytes);
 void pk_source_close(pk_source *s);
+
+/* Map an open file, so that pk_mapping_hold can lend its bytes. Where that cannot be, it is read as before. Writes into
+ * the bytes stay private; a file that another process cuts short while it is mapped ends the program (SIGBUS), so what
+ * is written here replaces files by new ones and never cuts them. */
+void pk_source_map(pk_source *s);
+/* One more holder of the mapping, which lives until all have let go (pk_mapping_drop) and the source is closed. */
+struct pk_mapping *pk_mapping_hold(struct pk_mapping *m);
+void pk_mapping_drop(void *m);
 
 /* For tests: let the n-th system call on files from now fail with errno `error`, 1 the next; every one after it too if
  * persist. error 0: a write takes only half of what it was given. n 0 ends it. */

@@ -4,6 +4,7 @@
 #define PK_IO_NUMBER_H
 
 #include "core/tensor.h"
+#include "io/file.h"
 
 typedef enum pk_number {
     PK_NUM_BOOL, PK_NUM_U8, PK_NUM_I8, PK_NUM_I16, PK_NUM_U16, PK_NUM_F16, PK_NUM_BF16, PK_NUM_I32, PK_NUM_F32,
@@ -24,6 +25,10 @@ typedef pk_status pk_pull(void *context, void *out, int64_t bytes);
 /* Fill t (contiguous, of pk_number_dtype(type)) with its numbers pulled one after the other. `name`: for the message
  * about a value that int32 cannot hold (PK_EFORMAT). */
 pk_status pk_number_fill(pk_number type, pk_pull *pull, void *context, const char *name, pk_tensor *t);
+
+/* n numbers of a mapped file as a tensor of one dimension that sees the file itself: where they are float32, aligned
+ * and within the file. False: they must be read (no message). */
+bool pk_source_lend(pk_source *s, int64_t at, pk_number type, int64_t n, pk_tensor **out);
 
 /* Little-endian integers at p. */
 static inline uint32_t pk_le16(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8; }

@@ -33,11 +33,29 @@ static pk_status pull(void *context, void *out, int64_t bytes) {
     return PK_OK;
 }
 
+/* A view of the mapped file, when there can be one; else *t stays null. */
+static pk_status lend(pk_source *s, run *r, const pk_st_entry *e, pk_tensor **t) {
+    pk_tensor *flat;
+    int64_t bytes = e->end - e->begin, stride[PK_MAX_DIMS], step = 1;
+    if (!pk_source_lend(s, r->at, e->type, bytes / pk_number_size(e->type), &flat)) return PK_OK;
+    r->crc = pk_st_data_crc(r->crc, pk_bytes(flat), bytes);
+    for (int i = e->ndim - 1; i >= 0; i--) {
+        stride[i] = step;
+        step *= e->shape[i];
+    }
+    pk_status status = pk_tensor_window(flat, e->ndim, e->shape, stride, 0, t);
+    pk_tensor_release(flat);
+    return status;
+}
+
 static pk_status read_tensor(pk_source *s, const pk_st_header *h, const pk_st_entry *e, pk_dict *d, uint32_t *crc) {
     pk_tensor *t = NULL;
     run r = {s, h->data + e->begin, pk_st_entry_crc(*crc, e->name, pk_number_name(e->type), e->ndim, e->shape)};
-    PK_TRY(pk_tensor_new(pk_number_dtype(e->type), e->ndim, e->shape, &t));
-    pk_status status = pk_number_fill(e->type, pull, &r, e->name, t);
+    pk_status status = lend(s, &r, e, &t);
+    if (status == PK_OK && !t) {
+        PK_TRY(pk_tensor_new(pk_number_dtype(e->type), e->ndim, e->shape, &t));
+        status = pk_number_fill(e->type, pull, &r, e->name, t);
+    }
     if (status == PK_OK) status = pk_dict_add(d, e->name, t);
     pk_tensor_release(t);
     *crc = r.crc;

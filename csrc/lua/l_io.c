@@ -275,30 +275,48 @@ static int push_file(lua_State *L, const pk_dict *d, pk_format format) {
     return 2;
 }
 
-/* load_file(path) -> {name = tensor} (pairs in the file's order), metadata; or a tensor. */
+/* The strings of the list at arg (or nil), null at the end: in a userdata on the stack's top, borrowed from Lua. */
+static const char *const *read_names(lua_State *L, int arg, const char *what) {
+    if (!lua_isnoneornil(L, arg)) luaL_checktype(L, arg, LUA_TTABLE);
+    size_t n = lua_isnoneornil(L, arg) ? 0 : lua_rawlen(L, arg);
+    const char **names = lua_newuserdatauv(L, (n + 1) * sizeof *names, 0);
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, arg, (lua_Integer)i + 1);
+        names[i] = check_text(L, -1, what);
+        lua_pop(L, 1); /* the table keeps it */
+    }
+    names[n] = NULL;
+    return names;
+}
+
+/* load_file(path, key, opaque, map) -> {name = tensor} (pairs in the file's order), metadata; or a tensor. key: the
+ * entry of a PyTorch file; opaque: a list of classes to pass over in it; map: see the file itself. */
 static int load_file(lua_State *L) {
-    lua_settop(L, 1);
+    lua_settop(L, 4);
     const char *path = check_path(L, 1);
+    const pk_pick pick = {luaL_optstring(L, 2, NULL), read_names(L, 3, "opaque: a class")};
+    bool map = lua_toboolean(L, 4);
     pk_dict *d = new_dict(L);
     pk_format format;
     pk_status status;
-    L_RETRY(L, status, pk_tensors_load(path, d, &format));
+    L_RETRY(L, status, pk_tensors_load(path, &pick, map, d, &format));
     return l_ok(L, status) ? push_file(L, d, format) : 2;
 }
 
-/* parse_file(bytes, name): the same from a string; name is for messages. */
+/* parse_file(bytes, name, key, opaque): the same from a string; name is for messages. */
 static int parse_file(lua_State *L) {
     size_t n;
     luaL_checktype(L, 1, LUA_TSTRING);
+    lua_settop(L, 4);
     const char *bytes = lua_tolstring(L, 1, &n);
     const char *name = luaL_optstring(L, 2, "string");
-    lua_settop(L, 2);
+    const pk_pick pick = {luaL_optstring(L, 3, NULL), read_names(L, 4, "opaque: a class")};
     pk_dict *d = new_dict(L);
     pk_source s;
     pk_source_memory(&s, name, bytes, (int64_t)n);
     pk_format format;
     pk_status status;
-    L_RETRY(L, status, pk_tensors_read(&s, d, &format));
+    L_RETRY(L, status, pk_tensors_read(&s, &pick, d, &format));
     return l_ok(L, status) ? push_file(L, d, format) : 2;
 }
 

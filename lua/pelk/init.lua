@@ -37,9 +37,19 @@ end
 -- Metadata (strings by string) goes into safetensors only. The file is written beside and renamed.
 function pelk.save(path, what, metadata) return options.call(core.save_file, path, what, metadata) end
 
--- load(path) -> {name = tensor} (pairs in the file's order) and metadata, of an .npy file the tensor alone; or nil,
--- message. The format is told by the first bytes: safetensors, .npy, .npz.
-function pelk.load(path) return options.call(core.load_file, path) end
+local load_rules = {key = {"string"}, opaque = {"table"}, map = {"boolean", false}}
+
+-- load(path, {key =, opaque =, map = false}) -> {name = tensor} (pairs in the file's order) and metadata; of an .npy
+-- file the tensor alone; or nil, message. The format is told by the first bytes: safetensors, .npy, .npz, and .pth of
+-- PyTorch, read without executing anything.
+--   key: the entry of a .pth file that holds the tensors, "model_ema" say; without it they are looked for at the top
+--     and under model, state_dict and the like
+--   opaque: classes of other values in a .pth file to pass over, {"mylib.Config", "mylib.*"}, where they are not known
+--   map: float32 tensors see the file itself (mmap), which must not be cut short meanwhile; writes stay private
+function pelk.load(path, given)
+  local o = options.read("load", given, load_rules)
+  return options.call(core.load_file, path, o.key, o.opaque, o.map)
+end
 
 -- Parts that are modules of their own, and functions that live in one: name -> module, field (nil: all of it).
 local lazy = {
