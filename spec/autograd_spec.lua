@@ -182,3 +182,51 @@ describe("gradients agree with differences", function()
     it(name, function() assert.is_true(worst_difference(f, x, 1e-2) < 2e-2) end)
   end
 end)
+
+describe("an optimiser's zero_grad", function()
+  local nn = pelk.nn
+  local function model() -- two layers; the second is left out on demand
+    pelk.manual_seed(5)
+    local m = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    return m, pelk.optim.sgd(m, { lr = 1, momentum = 0 }), pelk.randn(5, 3)
+  end
+
+  it("leaves zeros to be seen, before and after a backward that does not reach them", function()
+    local m, opt, x = model()
+    m(x):sum():backward()
+    opt:zero_grad()
+    assert.equal(0, m:get("1").weight.grad:abs():max():item())
+    m:get("0")(x):sum():backward()
+    assert.is_true(m:get("0").weight.grad:abs():max():item() > 0)
+    assert.equal(0, m:get("1").weight.grad:abs():max():item())
+    local before = m:get("1").weight:clone()
+    m(x):sum():backward()
+    opt:zero_grad()
+    m:get("0")(x):sum():backward()
+    opt:step() -- nothing arrived at the second layer: it stays
+    assert.is_true(before:equal(m:get("1").weight:detach()))
+  end)
+
+  it("makes the next gradients the same as the first, and two in a row their sum", function()
+    local m, opt, x = model()
+    m(x):sum():backward()
+    local once = m:get("0").weight.grad:clone()
+    opt:zero_grad()
+    m(x):sum():backward()
+    assert.is_true(once:equal(m:get("0").weight.grad))
+    m(x):sum():backward()
+    assert.is_true((once * 2):allclose(m:get("0").weight.grad))
+  end)
+
+  it("serves a weight that one op takes twice, and one whose gradient is held by the user", function()
+    local m, opt, x = model()
+    local w = m:get("0").weight
+    m(x):sum():backward()
+    opt:zero_grad()
+    pelk.ops.mul(w, w):sum():backward()
+    assert.is_true((w:detach() * 2):allclose(w.grad))
+    local held = w.grad
+    opt:zero_grad()
+    assert.equal(0, held:abs():max():item())
+  end)
+end)

@@ -123,7 +123,11 @@ static pk_status accumulate(pk_tensor **slot, pk_tensor *g) {
 /* A leaf's gradient is its own memory (it may lie in an optimiser's arena and be seen from Lua). */
 static pk_status accumulate_leaf(pk_tensor *leaf, pk_tensor *g) {
     pk_status status = PK_OK;
-    if (leaf->grad) {
+    if (leaf->grad == g) { /* written where it belongs */
+        g->stale = false;
+        pk_tensor_written(g);
+    } else if (leaf->grad) {
+        pk_tensor_settle(leaf->grad);
         status = add(leaf->grad, g);
     } else if (ours_alone(g)) {
         leaf->grad = pk_tensor_retain(g);
@@ -153,6 +157,7 @@ static pk_status view_backward(pk_node *n) {
     pk_edge *e = &n->edge[0];
     pk_tensor **slot = e->node ? &e->node->dout[e->output] : &e->leaf->grad, *window;
     if (!*slot) PK_TRY(pk_tensor_zeros(PK_FLOAT32, c->in[0]->ndim, c->in[0]->shape, slot));
+    pk_tensor_settle(*slot);
     if (e->node) PK_TRY(own(slot));
     PK_TRY(same_view(c, *slot, &window));
     pk_status status = add(window, c->dout[0]);
@@ -171,6 +176,17 @@ static pk_status check_versions(const pk_node *n) {
     return PK_OK;
 }
 
+/* A leaf's gradient that counts as zeros may be written instead of added to. */
+static void find_targets(pk_node *n) {
+    pk_call *c = &n->call;
+    for (int i = 0; i < c->nin; i++) {
+        const pk_tensor *leaf = n->edge[i].node ? NULL : n->edge[i].leaf;
+        c->target[i] = leaf && c->needs[i] && leaf->grad && leaf->grad->stale ? leaf->grad : NULL;
+        for (int k = 0; k < i; k++)
+            if (c->target[i] && n->edge[k].leaf == leaf) c->target[i] = NULL; /* the same leaf twice */
+    }
+}
+
 /* Backward of one node, its inputs' gradients passed on. */
 static pk_status step(pk_node *n) {
     pk_call *c = &n->call;
@@ -182,6 +198,7 @@ static pk_status step(pk_node *n) {
     if (!arrived) return PK_OK;
     PK_TRY(check_versions(n));
     memset(c->din, 0, sizeof c->din);
+    find_targets(n);
     pk_status status = c->op->backward ? c->op->backward(c) : view_backward(n);
     for (int i = 0; i < c->nin; i++) {
         pk_tensor *g = c->din[i];

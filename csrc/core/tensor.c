@@ -259,6 +259,12 @@ bool pk_broadcast(int na, const int64_t *a, int nb, const int64_t *b, int *ndim,
     return true;
 }
 
+void pk_tensor_settle(pk_tensor *t) {
+    if (!t || !t->stale) return;
+    t->stale = false;
+    pk_tensor_fill(t, 0);
+}
+
 void pk_tensor_written(pk_tensor *t) {
     if (t->storage) atomic_fetch_add(&t->storage->version, 1);
 }

@@ -1,36 +1,20 @@
-/* Matrix products by register tiles of MR rows x up to NV vectors (BLIS's scheme with the left side unpacked: its rows
- * are read where they lie, by broadcasts). b comes packed in panels: strips of one to NV vectors, [k][width] each, the
- * vectors spread evenly over the strips so that none is narrow. Loads per multiply-add: (MR + NV) / (MR * NV).
- *
- * Blocks: KC products deep, so that a strip (KC x NV vectors) stays in L1; MB rows, so that their part of a stays in L2
- * while all strips pass. Turned results are costly to add to, and their right side is small: their blocks are as deep as
- * L2 allows. */
+/* Matrix products by register tiles of MR rows x up to NV vectors (BLIS's scheme). A strip of up to NV vectors of b's
+ * columns is packed, KC products deep, [k][width], and used from the first cache by all rows of the block; meanwhile the
+ * lines that the next strip comes from are asked for. a is read by broadcasts where it lies: packing it too was measured
+ * and cost more than it gave. Loads per multiply-add: (MR + NV) / (MR * NV). */
 #include "kernels/kernels.h"
 #include "kernels/vec.h"
 
 #define NV 3
 #define MR (VREGS / 4)
-enum { KC = 192, KC_TURNED = 4096, MB = 16 * MR };
+enum { KC = 192, KC_TURNED = 3 * KC, LINE = 64 / sizeof(float) };
 
-/* ---- panels ---- */
+static int64_t tiles_of(int64_t m) { return (m + MR - 1) / MR; }
+static int64_t tile_begin(int64_t m, int64_t i) { return m * i / tiles_of(m); } /* nearly the same height */
 
-typedef struct strips {
-    int64_t vectors, count, wide; /* strips 0 .. wide-1 have one vector more than the rest */
-    int64_t narrow_width;         /* vectors of the rest */
-} strips;
+int64_t PK_NAME(gemm_scratch)(void) { return KC * NV * VL; }
 
-PK_INLINE strips strips_of(int64_t n) {
-    strips s;
-    s.vectors = (n + VL - 1) / VL;
-    s.count = (s.vectors + NV - 1) / NV;
-    s.narrow_width = s.count ? s.vectors / s.count : 0;
-    s.wide = s.count ? s.vectors % s.count : 0;
-    return s;
-}
-PK_INLINE int64_t strip_first(const strips *s, int64_t i) { return i * s->narrow_width + (i < s->wide ? i : s->wide); }
-PK_INLINE int64_t strip_width(const strips *s, int64_t i) { return s->narrow_width + (i < s->wide); }
-
-int64_t PK_NAME(gemm_panel_size)(int64_t k, int64_t n) { return k * strips_of(n).vectors * VL; }
+/* ---- packing a strip of b ---- */
 
 /* A VL x VL block turned: row j of b becomes column j. Zipping the first half of the rows with the second, log2(VL) times,
  * is a transposition. */
@@ -47,31 +31,33 @@ PK_INLINE void transpose_block(const float *b, int64_t ldb, float *to, int64_t w
     for (int p = 0; p < VL; p++) v_store(to + p * width, row[p]);
 }
 
-/* One strip from b stored [n][k]: whole blocks, then what is left at the edges. */
-static void pack_transposed(int64_t k, int64_t given, int64_t width, const float *b, int64_t ldb, float *to) {
-    for (int64_t p = 0; p < k; p += VL) {
-        int64_t depth = k - p < VL ? k - p : VL, j = 0;
-        for (; depth == VL && j + VL <= given; j += VL) transpose_block(b + j * ldb + p, ldb, to + p * width + j, width);
-        for (; j < given; j++)
-            for (int64_t q = p; q < p + depth; q++) to[q * width + j] = b[j * ldb + q];
+/* b stored [n][k]: whole blocks, then what is left at the edges. */
+static void pack_turned(int64_t k, int64_t given, int64_t width, const float *b, int64_t ldb, float *to) {
+    for (int64_t j = 0, p; j < given; j += VL) {
+        const int64_t columns = given - j < VL ? given - j : VL;
+        for (p = 0; columns == VL && p + VL <= k; p += VL) transpose_block(b + j * ldb + p, ldb, to + p * width + j, width);
+        for (; p < k; p++)
+            for (int64_t i = j; i < j + columns; i++) to[p * width + i] = b[i * ldb + p];
     }
 }
 
-void PK_NAME(gemm_pack)(bool transposed, int64_t k, int64_t n, const float *b, int64_t ldb, float *panel) {
-    strips s = strips_of(n);
-    for (int64_t i = 0; i < s.count; i++) {
-        int64_t first = strip_first(&s, i) * VL, width = strip_width(&s, i) * VL;
-        int64_t given = n - first < width ? n - first : width;
-        float *to = panel + first * k;
-        if (transposed) pack_transposed(k, given, width, b + first * ldb, ldb, to);
-        for (int64_t p = 0; p < k; p++, to += width) {
-            if (!transposed) memcpy(to, b + p * ldb + first, (size_t)given * sizeof *to);
-            for (int64_t j = given; j < width; j++) to[j] = 0;
-        }
+/* `given` columns become a strip of `width`, zeros after them. */
+static void pack_strip(bool turned, int64_t k, int64_t given, int64_t width, const float *b, int64_t ldb, float *to) {
+    if (turned) pack_turned(k, given, width, b, ldb, to);
+    for (int64_t p = 0; p < k && (!turned || given < width); p++, to += width) {
+        for (int64_t j = 0; !turned && j < given; j += VL)
+            v_store(to + j, v_load_n(b + p * ldb + j, given - j < VL ? (int)(given - j) : VL));
+        for (int64_t j = given; j < width; j++) to[j] = 0;
     }
 }
 
 /* ---- the register tile ---- */
+
+/* Lines of memory that will be wanted next: `rows` runs of `lines` cache lines. */
+typedef struct wanted {
+    const float *at;
+    int64_t pitch, rows, lines;
+} wanted;
 
 typedef struct tile_args {
     int64_t k, a_row, a_k, ldc;
@@ -79,6 +65,7 @@ typedef struct tile_args {
     float *c;
     bool accumulate, turned;
     int last; /* lanes of the last vector that exist in c */
+    wanted next;
 } tile_args;
 
 /* Write the tile's results, held in rows of NV * VL, as columns: a run of `rows` floats for each of its columns. */
@@ -93,21 +80,33 @@ static void write_turned(const tile_args *t, const float *held, int rows, int co
     }
 }
 
-/* rows and vectors are constants where this is inlined: everything in acc stays in registers. */
-PK_INLINE void tile(const tile_args *t, const int rows, const int vectors) {
-    vf acc[MR][NV];
+PK_INLINE void write_rows(const tile_args *t, vf acc[MR][NV], const int rows, const int vectors) {
+#pragma GCC unroll 3
     for (int v = 0; v < vectors; v++) {
-        int lanes = v + 1 < vectors ? VL : t->last;
-        vf start = t->bias && !t->turned ? v_load_n(t->bias + v * VL, lanes) : v_zero();
+        const int lanes = v + 1 < vectors ? VL : t->last;
+        const vf bias = t->bias ? v_load_n(t->bias + v * VL, lanes) : v_zero();
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
-            bool add = t->accumulate && !t->turned;
-            acc[i][v] = add ? v_add(start, v_load_n(t->c + i * t->ldc + v * VL, lanes)) : start;
+            float *c = t->c + i * t->ldc + v * VL;
+            vf sum = v_add(acc[i][v], bias);
+            if (t->accumulate) sum = v_add(sum, v_load_n(c, lanes));
+            v_store_n(c, sum, lanes);
         }
     }
-    const float *a = t->a, *b = t->b;
+}
+
+/* Ask for the lines of c that the tile will write: it has all its products' time to fetch them. */
+PK_INLINE void ask_for_results(const tile_args *t, const int rows, const int vectors) {
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++) __builtin_prefetch(t->c + i * t->ldc + v * VL, 1);
+}
+
+/* `count` products deep. */
+PK_INLINE void multiply(vf acc[MR][NV], const tile_args *t, const int rows, const int vectors, const float *a,
+                        const float *b, int64_t count) {
     const int64_t a_row = t->a_row;
-    for (int64_t p = 0; p < t->k; p++, a += t->a_k, b += vectors * VL) {
+    for (int64_t p = 0; p < count; p++, a += t->a_k, b += vectors * VL) {
         vf line[NV];
 #pragma GCC unroll 3
         for (int v = 0; v < vectors; v++) line[v] = v_load(b + v * VL);
@@ -118,16 +117,39 @@ PK_INLINE void tile(const tile_args *t, const int rows, const int vectors) {
             for (int v = 0; v < vectors; v++) acc[i][v] = v_fma(x, line[v], acc[i][v]);
         }
     }
+}
+
+/* rows and vectors are constants where this is inlined: everything in acc stays in registers. */
+PK_INLINE void tile(const tile_args *t, const int rows, const int vectors) {
+    enum { STEP = 16 };
+    vf acc[MR][NV];
+    if (!t->turned) ask_for_results(t, rows, vectors);
+    for (int v = 0; v < vectors; v++) {
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++) acc[i][v] = v_zero();
+    }
+    const float *ask = t->next.at;
+    int64_t left = t->next.rows * t->next.lines, line = 0;
+    const int64_t per_step = (left * STEP + t->k - 1) / (t->k ? t->k : 1);
+    for (int64_t p = 0; p < t->k; p += STEP) {
+        for (int64_t i = 0; i < per_step && left > 0; i++, left--) {
+            __builtin_prefetch(ask + line * LINE, 0, 2);
+            if (++line == t->next.lines) line = 0, ask += t->next.pitch;
+        }
+        const int64_t count = t->k - p < STEP ? t->k - p : STEP;
+        multiply(acc, t, rows, vectors, t->a + p * t->a_k, t->b + p * vectors * VL, count);
+    }
+    if (!t->turned) {
+        write_rows(t, acc, rows, vectors);
+        return;
+    }
     float held[MR * NV * VL];
 #pragma GCC unroll 3
     for (int v = 0; v < vectors; v++) {
-        int lanes = t->turned || v + 1 < vectors ? VL : t->last;
-        float *to = t->turned ? held + v * VL : t->c + v * VL;
-        int64_t row = t->turned ? NV * VL : t->ldc;
 #pragma GCC unroll 8
-        for (int i = 0; i < rows; i++) v_store_n(to + i * row, acc[i][v], lanes);
+        for (int i = 0; i < rows; i++) v_store(held + (i * NV + v) * VL, acc[i][v]);
     }
-    if (t->turned) write_turned(t, held, rows, (vectors - 1) * VL + t->last);
+    write_turned(t, held, rows, (vectors - 1) * VL + t->last);
 }
 
 typedef void tile_function(const tile_args *);
@@ -143,35 +165,67 @@ static tile_function *const tiles[MR][NV] = {ROW(1), ROW(2), ROW(3), ROW(4), ROW
 static tile_function *const tiles[MR][NV] = {ROW(1), ROW(2), ROW(3), ROW(4)};
 #endif
 
-/* ---- the blocks ---- */
+/* ---- the block ---- */
 
-/* Rows i0 .. i1-1, all columns, products p0 .. p0+depth-1. */
-static void block(int64_t i0, int64_t i1, int64_t n, int64_t k, int64_t p0, int64_t depth, const strips *s, tile_args *t,
-                  const float *a, const float *panel, const float *bias, float *c) {
-    t->k = depth;
-    for (int64_t j = 0; j < s->count; j++) {
-        int64_t first = strip_first(s, j) * VL, width = strip_width(s, j);
-        t->b = panel + first * k + p0 * width * VL;
-        t->last = (int)(n - first - (width - 1) * VL < VL ? n - first - (width - 1) * VL : VL);
-        for (int64_t i = i0; i < i1; i += MR) {
-            int64_t rows = i1 - i < MR ? i1 - i : MR;
-            t->a = a + i * t->a_row + p0 * t->a_k;
-            t->c = t->turned ? c + first * t->ldc + i : c + i * t->ldc + first;
-            t->bias = bias && p0 == 0 ? bias + (t->turned ? i : first) : NULL;
-            tiles[rows - 1][width - 1](t);
-        }
+/* The block's strips: the vectors of its columns, spread evenly so that no strip is narrow. */
+typedef struct strips {
+    int64_t vectors, count;
+} strips;
+
+static strips strips_of(int64_t n) {
+    const int64_t vectors = (n + VL - 1) / VL;
+    return (strips){vectors, (vectors + NV - 1) / NV};
+}
+static int64_t strip_begin(const strips *s, int64_t j) { return s->vectors * j / s->count * VL; }
+
+/* Where strip j, products p0 .. p0+depth-1, comes from. */
+static wanted source(const pk_gemm_block *g, const strips *s, int64_t j, int64_t p0, int64_t depth) {
+    const int64_t first = strip_begin(s, j), end = strip_begin(s, j + 1), columns = (end < g->n ? end : g->n) - first;
+    const int64_t run = g->b_turned ? depth : columns;
+    return (wanted){g->b + (g->b_turned ? first * g->ldb + p0 : p0 * g->ldb + first), g->ldb,
+                    g->b_turned ? columns : depth, run / LINE + 1};
+}
+
+/* All rows of one strip. ask: what comes next, each tile asks for its share. */
+static void multiply_strip(const pk_gemm_block *g, tile_args *t, int64_t first, int64_t width, int64_t p0,
+                           const wanted *ask) {
+    const int64_t count = tiles_of(g->m);
+    t->last = (int)(g->n - first - (width - 1) * VL < VL ? g->n - first - (width - 1) * VL : VL);
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t row = tile_begin(g->m, i), rows = tile_begin(g->m, i + 1) - row;
+        const int64_t begin = ask->rows * i / count;
+        t->a = g->a + row * g->a_row + p0 * g->a_k;
+        t->c = g->c_turned ? g->c + first * g->ldc + row : g->c + row * g->ldc + first;
+        t->bias = g->bias && p0 == 0 ? g->bias + (g->c_turned ? row : first) : NULL;
+        t->next = *ask;
+        t->next.at += begin * ask->pitch;
+        t->next.rows = ask->rows * (i + 1) / count - begin;
+        tiles[rows - 1][width - 1](t);
     }
 }
 
-void PK_NAME(gemm_packed)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_k, const float *panel,
-                          const float *bias, bool accumulate, bool turned, float *c, int64_t ldc) {
-    strips s = strips_of(n);
-    tile_args t = {.a_row = a_row, .a_k = a_k, .ldc = ldc, .turned = turned};
-    int64_t p0 = 0, deepest = turned ? KC_TURNED : KC;
-    do { /* once even for k = 0: c must be written */
-        int64_t depth = k - p0 < deepest ? k - p0 : deepest;
-        t.accumulate = accumulate || p0 > 0;
-        for (int64_t i = 0; i < m; i += MB) block(i, i + MB < m ? i + MB : m, n, k, p0, depth, &s, &t, a, panel, bias, c);
-        p0 += depth;
-    } while (p0 < k);
+/* Products p0 .. p0+depth-1 of everything. */
+static void multiply_part(const pk_gemm_block *g, int64_t p0, int64_t depth, bool last_part) {
+    const strips s = strips_of(g->n);
+    float *strip = g->scratch;
+    tile_args t = {.k = depth, .a_row = g->a_row, .a_k = g->a_k, .b = strip, .ldc = g->ldc, .turned = g->c_turned,
+                   .accumulate = g->accumulate || p0 > 0};
+    for (int64_t j = 0; j < s.count; j++) {
+        const int64_t first = strip_begin(&s, j), width = strip_begin(&s, j + 1) - first;
+        const wanted from = source(g, &s, j, p0, depth);
+        wanted ask = {0};
+        if (j + 1 < s.count) ask = source(g, &s, j + 1, p0, depth);
+        else if (!last_part) ask = source(g, &s, 0, p0 + depth, depth);
+        pack_strip(g->b_turned, depth, g->n - first < width ? g->n - first : width, width, from.at, g->ldb, strip);
+        multiply_strip(g, &t, first, width / VL, p0, &ask);
+    }
+}
+
+void PK_NAME(gemm_block)(const pk_gemm_block *g) {
+    const int64_t deepest = g->c_turned && g->n <= VL ? KC_TURNED : KC, parts = (g->k + deepest - 1) / deepest;
+    for (int64_t part = 0; part < parts; part++) {
+        const int64_t p0 = g->k * part / parts;
+        multiply_part(g, p0, g->k * (part + 1) / parts - p0, part + 1 == parts);
+    }
+    if (parts == 0) multiply_part(g, 0, 0, true); /* no products: c must be written even so */
 }

@@ -13,6 +13,7 @@
 
 #include "core/cpu.h"
 #include "core/status.h"
+#include "kernels/gemm_block.h"
 #include "kernels/window.h"
 
 #define PK_PASTE3_(a, b, c) a##b##__##c

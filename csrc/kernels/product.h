@@ -17,5 +17,9 @@ typedef struct pk_product {
 
 /* c = op(a) * op(b) + bias. */
 pk_status pk_product_run(const pk_product *p);
+/* The same on the calling thread alone, for use inside tasks; with accumulate c is added to. scratch:
+ * pk_product_scratch() floats, 64-byte aligned. */
+void pk_product_here(const pk_product *p, bool accumulate, float *scratch);
+int64_t pk_product_scratch(void);
 
 #endif

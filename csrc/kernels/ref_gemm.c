@@ -1,20 +1,17 @@
-/* The scalar truth of matrix products: one panel, sums in double. */
+/* The scalar truth of gemm.inc.c. */
 #include "kernels/kernels.h"
 
-int64_t PK_NAME(gemm_panel_size)(int64_t k, int64_t n) { return k * n; }
+int64_t PK_NAME(gemm_scratch)(void) { return 16; }
 
-void PK_NAME(gemm_pack)(bool transposed, int64_t k, int64_t n, const float *b, int64_t ldb, float *panel) {
-    for (int64_t p = 0; p < k; p++)
-        for (int64_t j = 0; j < n; j++) panel[p * n + j] = transposed ? b[j * ldb + p] : b[p * ldb + j];
-}
-
-void PK_NAME(gemm_packed)(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_k, const float *panel,
-                          const float *bias, bool accumulate, bool turned, float *c, int64_t ldc) {
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++) {
-            float *to = turned ? c + j * ldc + i : c + i * ldc + j;
-            double sum = (bias ? bias[turned ? i : j] : 0) + (accumulate ? *to : 0);
-            for (int64_t p = 0; p < k; p++) sum += (double)a[i * a_row + p * a_k] * panel[p * n + j];
-            *to = (float)sum;
+void PK_NAME(gemm_block)(const pk_gemm_block *g) {
+    for (int64_t i = 0; i < g->m; i++)
+        for (int64_t j = 0; j < g->n; j++) {
+            float *c = g->c_turned ? g->c + j * g->ldc + i : g->c + i * g->ldc + j;
+            double sum = g->accumulate ? (double)*c : 0;
+            for (int64_t p = 0; p < g->k; p++)
+                sum += (double)g->a[i * g->a_row + p * g->a_k] *
+                       (double)(g->b_turned ? g->b[j * g->ldb + p] : g->b[p * g->ldb + j]);
+            if (g->bias) sum += (double)g->bias[g->c_turned ? i : j];
+            *c = (float)sum;
         }
 }

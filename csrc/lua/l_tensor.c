@@ -288,6 +288,7 @@ static int zero_grad(lua_State *L) {
     pk_tensor *t = l_check_tensor(L, 1);
     if (t->grad != NULL) {
         l_check(L, pk_check_writable("zero_grad", t->grad));
+        t->grad->stale = false;
         l_check(L, pk_tensor_fill(t->grad, 0));
     }
     lua_settop(L, 1);
@@ -307,6 +308,7 @@ static int free_box(lua_State *L) {
 static bool push_property(lua_State *L, const char *key) {
     if (strcmp(key, "grad") == 0) {
         const pk_tensor *t = l_check_tensor(L, 1);
+        pk_tensor_settle(t->grad);
         if (t->grad != NULL) l_push_view(L, pk_tensor_retain(t->grad));
         else lua_pushnil(L);
     } else if (strcmp(key, "requires_grad") == 0) {

@@ -22,6 +22,10 @@ const pk_op *pk_op_find(const char *name) {
 }
 
 pk_status pk_grad_like(pk_call *c, int i) {
+    if (c->target[i]) {
+        c->din[i] = pk_tensor_retain(c->target[i]);
+        return PK_OK;
+    }
     return pk_tensor_new(PK_FLOAT32, c->in[i]->ndim, c->in[i]->shape, &c->din[i]);
 }
 

@@ -54,6 +54,7 @@ typedef struct pk_call {
     bool keep;                    /* a backward may follow */
     bool needs[PK_MAX_IN];        /* whose gradient is wanted: valid in forward and backward */
     pk_tensor *dout[PK_MAX_OUT];  /* backward: gradients of the outputs, contiguous; null where none arrived */
+    pk_tensor *target[PK_MAX_IN]; /* backward: where the gradient of input i may be written at once, or null */
     pk_tensor *din[PK_MAX_IN];    /* backward sets it for each needs[i]: pk_grad_like, or a retained dout */
 } pk_call;
 
@@ -84,7 +85,7 @@ struct pk_op {
     double tolerance;        /* of forward against reference, relative to the largest value; 0: 1e-5 */
 };
 
-/* For backward: a new contiguous tensor like in[i], as c->din[i]. */
+/* For backward: a contiguous tensor like in[i], as c->din[i], to be written in full. */
 pk_status pk_grad_like(pk_call *c, int i);
 /* For forward: a new float32 tensor of `count` elements, as c->saved[slot]. */
 pk_status pk_save_floats(pk_call *c, int slot, int64_t count);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/gemm.h"
+#include "kernels/product.h"
 #include "ops/dense.h"
 #include "ops/plane.h"
 
@@ -27,7 +27,8 @@ typedef struct conv_job {
     int64_t rows, tile, chunks; /* output pixels; of a tile; parts of the work */
     int64_t band, bands, phase; /* backward to x: output rows of a band, bands an image, even or odd bands */
     const float *x, *w, *b, *dy;
-    float *y, *dx, *scratch;   /* a tile of patches for each worker */
+    float *y, *dx, *scratch;   /* products' scratch and a tile of patches for each worker */
+    int64_t stride;            /* floats a worker */
 } conv_job;
 
 static pk_status plane_of(const pk_call *c, pk_plane *plane) {
@@ -60,7 +61,7 @@ static void job_of(const pk_call *c, conv_job *j) {
     j->out = c->in[1]->shape[0] / p->groups;
     j->taps = j->plane.kh * j->plane.kw * j->in;
     j->rows = j->plane.n * j->plane.oh * j->plane.ow;
-    j->tile = pk_max(16, pk_min(256, 65536 / pk_max(1, j->taps)));
+    j->tile = pk_max(16, pk_min(256, 131072 / pk_max(1, j->taps)));
     j->chunks = pk_chunks(j->rows, j->tile);
     j->x = c->in[0]->storage ? pk_f32(c->in[0]) : NULL;
     j->w = pk_f32(c->in[1]);
@@ -72,12 +73,15 @@ static bool is_dense(const conv_job *j) {
 }
 
 static pk_status new_scratch(conv_job *j) {
-    int64_t bytes = pk_threads() * j->tile * j->taps * (int64_t)sizeof(float);
+    j->stride = pk_round_up(j->tile * j->taps, 16) + pk_product_scratch();
+    int64_t bytes = pk_threads() * j->stride * (int64_t)sizeof(float);
     j->scratch = pk_alloc(bytes);
     return j->scratch ? PK_OK : pk_no_memory(bytes);
 }
 
-static float *tile_of(const conv_job *j, int worker) { return j->scratch + worker * j->tile * j->taps; }
+/* A worker's scratch: that of products, then the patches. */
+static float *scratch_of(const conv_job *j, int worker) { return j->scratch + worker * j->stride; }
+static float *tile_of(const conv_job *j, int worker) { return scratch_of(j, worker) + pk_product_scratch(); }
 
 /* The part of taps 0..kw-1 at output column ox that lies in the image: *from .. *to-1 (dilation 1). */
 static void inside(const pk_plane *p, int64_t ox, int64_t *from, int64_t *to) {
@@ -142,18 +146,23 @@ static void scatter(const conv_job *j, int64_t r0, int64_t r1, int64_t group, co
     }
 }
 
+/* y = patches * w' + b for one group. */
+static pk_product outputs_of(const conv_job *j, int64_t rows, int64_t group, const float *patch, float *y) {
+    return (pk_product){.tb = true, .m = rows, .n = j->out, .k = j->taps, .a = patch, .lda = j->taps,
+                        .b = j->w + group * j->out * j->taps, .ldb = j->taps, .bias = j->b ? j->b + group * j->out : NULL,
+                        .c = y + group * j->out, .ldc = j->groups * j->out};
+}
+
 static void forward_chunk(void *context, int64_t i, int worker) {
     const conv_job *j = context;
     float *patch = tile_of(j, worker);
     int64_t end = pk_chunk_begin(j->rows, j->chunks, i + 1), width = j->groups * j->out;
     for (int64_t r0 = pk_chunk_begin(j->rows, j->chunks, i); r0 < end; r0 += j->tile) {
         int64_t rows = pk_min(j->tile, end - r0);
-        float *y = j->y + r0 * width;
-        for (int64_t r = 0; j->b && r < rows; r++) memcpy(y + r * width, j->b, (size_t)width * sizeof *y);
         for (int64_t g = 0; g < j->groups; g++) {
+            const pk_product p = outputs_of(j, rows, g, patch, j->y + r0 * width);
             gather(j, r0, r0 + rows, g, patch);
-            pk_gemm(false, true, rows, j->out, j->taps, patch, j->taps, j->w + g * j->out * j->taps, j->taps,
-                    j->b ? 1 : 0, y + g * j->out, width);
+            pk_product_here(&p, false, scratch_of(j, worker));
         }
     }
 }
@@ -168,9 +177,16 @@ static pk_status forward(pk_call *c) {
         return pk_dense_forward(&x, j.w, j.b, j.out, j.y);
     }
     PK_TRY(new_scratch(&j));
-    pk_parallel(j.chunks, forward_chunk, &j);
+    pk_status status = PK_OK;
+    if (j.rows <= j.tile && j.groups == 1) { /* too few rows to share: the threads share the columns */
+        const pk_product p = outputs_of(&j, j.rows, 0, tile_of(&j, 0), j.y);
+        gather(&j, 0, j.rows, 0, tile_of(&j, 0));
+        status = pk_product_run(&p);
+    } else {
+        pk_parallel(j.chunks, forward_chunk, &j);
+    }
     pk_free(j.scratch);
-    return PK_OK;
+    return status;
 }
 
 /* Output rows of one band of one image. Two bands with one between them write to different rows of dx, so all even
@@ -184,8 +200,10 @@ static void dx_band(void *context, int64_t i, int worker) {
     for (; r < end; r += j->tile) {
         int64_t rows = pk_min(j->tile, end - r);
         for (int64_t g = 0; g < j->groups; g++) {
-            pk_gemm(false, false, rows, j->taps, j->out, j->dy + (r * j->groups + g) * j->out, j->groups * j->out,
-                    j->w + g * j->out * j->taps, j->taps, 0, patch, j->taps);
+            const pk_product product = {.m = rows, .n = j->taps, .k = j->out, .a = j->dy + (r * j->groups + g) * j->out,
+                                        .lda = j->groups * j->out, .b = j->w + g * j->out * j->taps, .ldb = j->taps,
+                                        .c = patch, .ldc = j->taps};
+            pk_product_here(&product, false, scratch_of(j, worker));
             scatter(j, r, r + rows, g, patch);
         }
     }
@@ -205,8 +223,10 @@ static void dw_chunk(void *context, int64_t begin, int64_t end, int worker, floa
         int64_t rows = pk_min(j->tile, end - r);
         for (int64_t g = 0; g < j->groups; g++) {
             gather(j, r, r + rows, g, patch);
-            pk_gemm(true, false, j->out, j->taps, rows, j->dy + (r * j->groups + g) * j->out, j->groups * j->out, patch,
-                    j->taps, 1, dw + g * j->out * j->taps, j->taps);
+            const pk_product product = {.ta = true, .m = j->out, .n = j->taps, .k = rows,
+                                        .a = j->dy + (r * j->groups + g) * j->out, .lda = j->groups * j->out, .b = patch,
+                                        .ldb = j->taps, .c = dw + g * j->out * j->taps, .ldc = j->taps};
+            pk_product_here(&product, true, scratch_of(j, worker));
         }
     }
 }

@@ -23,6 +23,7 @@ static pk_status add_squares(void *context, const char *path, pk_module *m, pk_s
     (void)path, (void)m;
     const pk_tensor *g = slot->tensor->grad;
     if (!g) return PK_OK;
+    pk_tensor_settle(slot->tensor->grad);
     sum_job j = {.x = pk_f32(g), .n = pk_numel(g)};
     j.chunks = pk_chunks(j.n, 1 << 15);
     pk_parallel(j.chunks, sum_chunk, &j);

@@ -72,6 +72,7 @@ static pk_status window(const pk_tensor *arena, const pk_param *p, pk_tensor **o
 static pk_status adopt_gradient(pk_params *all, pk_param *p) {
     pk_tensor *mine;
     PK_TRY(window(all->grads, p, &mine));
+    pk_tensor_settle(p->tensor->grad);
     if (p->tensor->grad)
         pk_tensor_copy(mine, p->tensor->grad);
     else
@@ -135,15 +136,19 @@ pk_status pk_params_ready(pk_params *p) {
         PK_RETURN_IF(q->tensor->storage != p->values->storage, PK_EINVAL,
                      "parameter %s was moved by a later optimiser of this model: only the last one made can step", q->path);
         if (!q->tensor->grad || q->tensor->grad->storage != p->grads->storage) PK_TRY(adopt_gradient(p, q));
+        pk_tensor_settle(q->tensor->grad);
     }
     return PK_OK;
 }
 
+/* Gradients that nobody else sees are not cleared but marked: the next backward writes them instead of adding. */
 void pk_params_zero_grad(pk_params *p) {
-    pk_tensor_fill(p->grads, 0);
+    const bool ours = atomic_load(&p->grads->storage->refs) == p->count + 1; /* our windows and the arena */
     for (int64_t i = 0; i < p->count; i++) {
         pk_tensor *g = p->param[i].tensor->grad;
-        if (g && g->storage != p->grads->storage) pk_tensor_fill(g, 0);
+        if (!g) continue;
+        g->stale = ours && g->storage == p->grads->storage && atomic_load(&g->refs) == 1;
+        if (!g->stale) pk_tensor_fill(g, 0);
     }
 }
 

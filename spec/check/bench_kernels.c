@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -23,6 +24,32 @@ static void run_peak(void *context) {
 double check_peak(pk_isa_level level) {
     peak_run r = {.k = pk_kernels_at(level)};
     return 2.0 * PK_PEAK_CHAINS * 100000 * r.k->window_lanes() / check_time(run_peak, &r);
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The processor's speed varies while we look: call and peak take turns, and the median of the shares counts. */
+double check_share(void (*call)(void *context), void *context, double flops, double *seconds) {
+    enum { ROUNDS = 41 };
+    double share[ROUNDS], time[ROUNDS];
+    peak_run r = {.k = pk_k()};
+    const double peak = 2.0 * PK_PEAK_CHAINS * 100000 * r.k->window_lanes();
+    call(context);
+    for (int i = 0; i < ROUNDS; i++) {
+        double t0 = check_seconds();
+        run_peak(&r);
+        double t1 = check_seconds();
+        call(context);
+        time[i] = check_seconds() - t1;
+        share[i] = flops / time[i] / (peak / (t1 - t0));
+    }
+    qsort(share, ROUNDS, sizeof *share, ascending);
+    qsort(time, ROUNDS, sizeof *time, ascending);
+    *seconds = time[ROUNDS / 2];
+    return share[ROUNDS / 2];
 }
 
 /* One image of CHANNELS channels, all blocks. */

@@ -43,6 +43,9 @@ void check_fill_whole(check_options *o, float *p, int64_t n, int max); /* whole 
 double check_seconds(void); /* monotonic */
 /* FLOP/s of independent fused multiply-adds at this level on one core, measured now: what kernels are held against. */
 double check_peak(pk_isa_level level);
+/* Median over alternating runs of call (flops of work) against one core's peak: its share, 1 = the peak; *seconds: the
+ * median time. */
+double check_share(void (*call)(void *context), void *context, double flops, double *seconds);
 /* Seconds of one call: best of several runs of at least 10 ms. */
 double check_time(void (*call)(void *context), void *context);
 

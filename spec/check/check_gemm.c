@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/checked.h"
 #include "kernels/kernels.h"
 #include "kernels/product.h"
 
@@ -17,7 +18,7 @@ typedef struct shape {
     bool ta, tb, bias, accumulate, turned;
 } shape;
 
-/* Sizes round the tiles (8 x 48, 4 x 24, blocks of 192 products and 128 rows), and small ones. */
+/* Sizes round the tiles (8 x 48, 4 x 24, blocks of 192 products), and small ones. */
 static int64_t extent(check_options *o) {
     static const int edges[] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192};
     if (check_between(o, 0, 2)) return check_between(o, 1, 40);
@@ -41,10 +42,12 @@ static int64_t span(int64_t rows, int64_t cols, int64_t ld) { return rows && col
 static void run(check_options *o, pk_isa_level level, const shape *s, const float *a, const float *b, const float *bias,
                 float *c) {
     const pk_kernels *k = pk_kernels_at(level);
-    float *panel = check_floats(o, k->gemm_panel_size(s->k, s->n));
-    k->gemm_pack(s->tb, s->k, s->n, b, s->ldb, panel);
-    k->gemm_packed(s->m, s->n, s->k, a, s->ta ? 1 : s->lda, s->ta ? s->lda : 1, panel, bias, s->accumulate, s->turned, c,
-                   s->ldc);
+    float *scratch = check_floats(o, k->gemm_scratch());
+    const pk_gemm_block g = {.m = s->m, .n = s->n, .k = s->k, .a = a, .a_row = s->ta ? 1 : s->lda,
+                             .a_k = s->ta ? s->lda : 1, .b = b, .ldb = s->ldb, .b_turned = s->tb, .bias = bias,
+                             .accumulate = s->accumulate, .c = c, .ldc = s->ldc, .c_turned = s->turned,
+                             .scratch = scratch};
+    k->gemm_block(&g);
 }
 
 /* Sums of k products differ by rounding only: (k + 4) * 2^-24 of the sum of magnitudes, at most k + 2 here. */
@@ -98,24 +101,30 @@ static void bench(check_options *o) {
         int64_t m, n, k;
         bool ta, tb;
     } shapes[] = {
+        {"in cache", 256, 480, 192, false, false},
         {"stage 1 fc1", 3136, 496, 124, false, true},    {"stage 1 fc2", 3136, 124, 496, false, true},
         {"stage 1 fc1 to x", 3136, 124, 496, false, false}, {"stage 1 fc1 to w", 496, 124, 3136, true, false},
         {"stage 2 fc1", 784, 996, 249, false, true},     {"stage 2 fc1 to w", 996, 249, 784, true, false},
         {"stage 3 fc1", 196, 1996, 499, false, true},    {"stage 3 fc2", 196, 499, 1996, false, true},
         {"stage 3 fc1 to x", 196, 499, 1996, false, false}, {"stage 3 fc1 to w", 1996, 499, 196, true, false},
         {"stage 4 fc1", 49, 3992, 998, false, true},     {"stage 4 fc2", 49, 998, 3992, false, true},
-        {"stage 4 fc1 to w", 3992, 998, 49, true, false},
+        {"stage 4 fc1 to w", 3992, 998, 49, true, false}, {"stage 4 fc1 to x", 49, 998, 3992, false, false},
+        {"384 channels fc1", 392, 1536, 384, false, true}, {"384 channels fc2", 392, 384, 1536, false, true},
+        {"384 fc2 to w", 384, 1536, 392, true, false},   {"768 channels fc1", 98, 3072, 768, false, true},
+        {"768 channels fc2", 98, 768, 3072, false, true}, {"768 fc1 to x", 98, 768, 3072, false, false},
+        {"768 fc1 to w", 3072, 768, 98, true, false},
     };
-    double peak = check_peak(pk_isa_in_use());
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         int64_t m = shapes[i].m, n = shapes[i].n, k = shapes[i].k;
         float *a = pk_alloc(m * k * 4), *b = pk_alloc(n * k * 4), *c = pk_alloc(m * n * 4);
         check_fill(o, a, m * k), check_fill(o, b, n * k);
         pk_product p = {.ta = shapes[i].ta, .tb = shapes[i].tb, .m = m, .n = n, .k = k, .a = a, .b = b,
                         .lda = shapes[i].ta ? m : k, .ldb = shapes[i].tb ? k : n, .c = c, .ldc = n};
-        double seconds = check_time(run_product, &p), flops = 2.0 * (double)m * (double)n * (double)k;
-        printf("%-18s %5lld x %4lld x %4lld  %8.3f ms  %6.1f GFLOP/s  %3.0f %% of peak\n", shapes[i].name, (long long)m,
-               (long long)n, (long long)k, seconds * 1e3, flops / seconds / 1e9, 100 * flops / seconds / peak);
+        double seconds, flops = 2.0 * (double)m * (double)n * (double)k;
+        double share = check_share(run_product, &p, flops, &seconds);
+        printf("%-18s %5lld x %4lld x %4lld  %8.3f ms  %6.1f GFLOP/s  %3.0f %% of the peak of %d threads\n",
+               shapes[i].name, (long long)m, (long long)n, (long long)k, seconds * 1e3, flops / seconds / 1e9,
+               100 * share / pk_threads(), pk_threads());
         pk_free(a), pk_free(b), pk_free(c);
     }
 }
