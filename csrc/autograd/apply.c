@@ -8,6 +8,14 @@
 static _Thread_local bool grad_enabled = true;
 static _Thread_local double flops;
 
+static _Thread_local pk_trace *trace;
+
+pk_trace *pk_apply_watch(pk_trace *t) {
+    pk_trace *was = trace;
+    trace = t;
+    return was;
+}
+
 double pk_flops_counter(void) { return flops; }
 
 bool pk_grad_enabled(void) { return grad_enabled; }
@@ -117,6 +125,7 @@ static pk_status run(pk_call *c, pk_tensor *const *in, int nin) {
     PK_TRY(make_outputs(c));
     PK_TRY(c->op->forward(c));
     count_flops(c);
+    if (trace) PK_TRY(trace->saw(trace, c, in));
     return c->keep ? attach_node(c, in) : PK_OK;
 }
 

@@ -28,6 +28,13 @@ void pk_node_release(pk_node *node); /* null is fine; frees long chains without 
 /* One output, checked to be one: the common case of pk_apply. in ends at nin. */
 pk_status pk_apply1(const pk_op *op, const void *params, pk_tensor *const *in, int nin, pk_tensor **out);
 
+/* Somebody who is told of every op of this thread that went through, with the inputs as the caller gave them; when it
+ * fails, so does the op. Returns who watched before; null ends it. */
+typedef struct pk_trace {
+    pk_status (*saw)(struct pk_trace *t, const pk_call *c, pk_tensor *const *in);
+} pk_trace;
+pk_trace *pk_apply_watch(pk_trace *t);
+
 /* Floating-point operations of all forwards of this thread so far (a multiply-add counts 2): take differences. */
 double pk_flops_counter(void);
 

@@ -196,6 +196,7 @@ static void (*const openers[])(lua_State *) = {
     l_open_guard,
     l_open_data,
     l_open_io,
+    l_open_onnx,
     l_open_viz,
     l_open_maps,
     l_open_train,

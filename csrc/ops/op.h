@@ -58,6 +58,8 @@ typedef struct pk_call {
     pk_tensor *din[PK_MAX_IN];    /* backward sets it for each needs[i]: pk_grad_like, or a retained dout */
 } pk_call;
 
+typedef struct pk_onnx pk_onnx; /* a graph that is being exported: ops/onnx.h */
+
 struct pk_op {
     const char *name;
     const char *doc;         /* contract in a few lines: formula, shapes, source */
@@ -78,6 +80,7 @@ struct pk_op {
     /* The definition in plain double precision, written without any kernel: out[k] from in[k], contiguous, shapes in
      * c->in[] and c->meta[]. Labels arrive as doubles. Absent optional inputs are null. */
     void (*reference)(const pk_call *c, const double *const *in, double *const *out);
+    void (*onnx)(pk_onnx *g, const pk_call *c); /* the same as ONNX nodes; null: it cannot be exported */
     double (*flops)(const pk_call *c); /* of forward, a multiply-add counts 2; null: one an output element */
     /* Shapes and parameters to check, ugly ones first: "x:2x7x5x3 w:3x3x3 b:3 | stride=2 padding=0,1", null at the
      * end. An input that is left out is absent. Scalars: "x:" followed by a space. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "ops/onnx.h"
 #include "ops/pixels.h"
 
 typedef struct batch_norm_params {
@@ -207,6 +208,34 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     }
 }
 
+/* Channels stand second there: in two dimensions, and in four in channels-first order. */
+static void node_onnx(pk_onnx *g, const pk_call *c, pk_order order) {
+    int64_t channels = c->in[X]->shape[c->in[X]->ndim - 1];
+    int weight = c->in[WEIGHT] ? pk_onnx_vector(g, WEIGHT) : pk_onnx_filled(g, channels, 1);
+    int bias = c->in[BIAS] ? pk_onnx_vector(g, BIAS) : pk_onnx_filled(g, channels, 0);
+    int in[] = {pk_onnx_in(g, X, order), weight, bias, pk_onnx_vector(g, MEAN), pk_onnx_vector(g, VAR)};
+    int y = pk_onnx_node(g, "BatchNormalization", 5, in);
+    pk_onnx_set_float(g, "epsilon", ((const batch_norm_params *)c->params)->eps);
+    pk_onnx_out(g, 0, y, order);
+}
+
+/* (x - mean) / sqrt(var + eps) * weight + bias, channels last */
+static void onnx(pk_onnx *g, const pk_call *c) {
+    const batch_norm_params *p = c->params;
+    pk_order order = pk_onnx_common_order(g);
+    if (p->training) pk_onnx_refuse(g, "takes statistics of the batch in training");
+    if (order == PK_CHANNELS_FIRST || c->in[X]->ndim == 2) {
+        node_onnx(g, c, order);
+        return;
+    }
+    int x = pk_onnx_in(g, X, order), mean = pk_onnx_vector(g, MEAN), var = pk_onnx_vector(g, VAR);
+    int deviation = pk_onnx_node1(g, "Sqrt", pk_onnx_node2(g, "Add", var, pk_onnx_scalar(g, p->eps)));
+    int y = pk_onnx_node2(g, "Div", pk_onnx_node2(g, "Sub", x, mean), deviation);
+    if (c->in[WEIGHT]) y = pk_onnx_node2(g, "Mul", y, pk_onnx_vector(g, WEIGHT));
+    if (c->in[BIAS]) y = pk_onnx_node2(g, "Add", y, pk_onnx_vector(g, BIAS));
+    pk_onnx_out(g, 0, y, order);
+}
+
 static double flops(const pk_call *c) { return 8.0 * (double)pk_numel(c->in[X]); }
 
 const pk_op pk_op_batch_norm = {
@@ -228,6 +257,7 @@ const pk_op pk_op_batch_norm = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .flops = flops,
     .cases = (const char *const[]){"x:2x1 weight:1 bias:1 | eps=0.1", "x:3x5x7x17 weight:17 bias:17",
                                    "x:4x6x3 running_mean:3 running_var:3 | training=false",

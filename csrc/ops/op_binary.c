@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "ops/elementwise.h"
+#include "ops/onnx.h"
 
 static pk_status infer(pk_call *c) {
     const pk_tensor *a = c->in[0], *b = c->in[1];
@@ -149,12 +150,33 @@ REFERENCE(eq, a == b)
 REFERENCE(lt, a < b)
 REFERENCE(gt, a > b)
 
+#define ONNX(op_name, type) \
+    static void op_name##_onnx(pk_onnx *g, const pk_call *c) { (void)c, pk_onnx_map2(g, type); }
+ONNX(add, "Add")
+ONNX(sub, "Sub")
+ONNX(mul, "Mul")
+ONNX(div, "Div")
+ONNX(maximum, "Max")
+ONNX(minimum, "Min")
+
+/* Comparisons give booleans there: they become 0 and 1. */
+static void compare_onnx(pk_onnx *g, const char *type) {
+    pk_order order = pk_onnx_common_order(g);
+    int a = pk_onnx_in(g, 0, order), b = pk_onnx_in(g, 1, order);
+    int number = pk_onnx_node1(g, "Cast", pk_onnx_node2(g, type, a, b));
+    pk_onnx_set_int(g, "to", 1);
+    pk_onnx_out(g, 0, number, order);
+}
+static void eq_onnx(pk_onnx *g, const pk_call *c) { (void)c, compare_onnx(g, "Equal"); }
+static void lt_onnx(pk_onnx *g, const pk_call *c) { (void)c, compare_onnx(g, "Less"); }
+static void gt_onnx(pk_onnx *g, const pk_call *c) { (void)c, compare_onnx(g, "Greater"); }
+
 static const char *const cases[] = {"a: b: ", "a:1 b:3", "a:2x1x5x3 b:7x1x3", "a:17x5 b:17x5", "a:4x3x17 b:17",
                                     "a:3x1 b:1x300", "a:5x1x4 b: ", "a:0x3 b:3", "a:200x3x33 b:3x1", NULL};
 
 #define COMMON(op_name, domain_b)                                                                     \
     .name = #op_name, .args = {{"a", 0, PK_REAL, "{...}"}, {"b", 0, domain_b, "{...}"}}, .infer = infer, \
-    .forward = op_name##_forward, .reference = op_name##_reference, .cases = cases
+    .forward = op_name##_forward, .reference = op_name##_reference, .onnx = op_name##_onnx, .cases = cases
 
 const pk_op pk_op_add = {
     COMMON(add, PK_REAL), .backward = add_backward, .doc = "a + b, broadcast."};

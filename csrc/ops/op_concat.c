@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "ops/slabs.h"
+#include "ops/onnx.h"
 
 typedef struct concat_params {
     int64_t dim;
@@ -125,6 +126,26 @@ static void split_reference(const pk_call *c, const double *const *in, double *c
             for (int64_t k = 0; k < p->sizes.v[i] * inner; k++) out[i][o * p->sizes.v[i] * inner + k] = in[0][at++];
 }
 
+static void concat_onnx(pk_onnx *g, const pk_call *c) {
+    pk_order order = pk_onnx_common_order(g);
+    int in[PK_MAX_IN];
+    for (int i = 0; i < c->nin; i++) in[i] = pk_onnx_in(g, i, order);
+    int64_t dim = ((const concat_params *)c->params)->dim;
+    if (pk_onnx_any_batch(g) && (dim < 0 ? dim + c->in[0]->ndim : dim) == 0)
+        pk_onnx_refuse(g, "joins batches, of which the graph takes any size");
+    int y = pk_onnx_node(g, "Concat", c->nin, in);
+    pk_onnx_set_int(g, "axis", pk_onnx_axis(dim, c->in[0]->ndim, order));
+    pk_onnx_out(g, 0, y, order);
+}
+
+static void split_onnx(pk_onnx *g, const pk_call *c) {
+    const split_params *p = c->params;
+    pk_order order = pk_onnx_common_order(g);
+    int64_t start = 0;
+    for (int i = 0; i < p->sizes.n; start += p->sizes.v[i++])
+        pk_onnx_out(g, i, pk_onnx_slice(g, c, order, p->dim, start, p->sizes.v[i]), order);
+}
+
 const pk_op pk_op_concat = {
     .name = "concat",
     .doc = "Tensors one after another along dim (the last by default); all other sizes are equal.",
@@ -136,6 +157,7 @@ const pk_op pk_op_concat = {
     .forward = concat_forward,
     .backward = concat_backward,
     .reference = concat_reference,
+    .onnx = concat_onnx,
     .cases = (const char *const[]){"x:1 x:1", "x:2x5x3x7 x:2x5x3x1 x:2x5x3x10", "x:4x3 x:2x3 | dim=0",
                                    "x:2x3x17 x:2x0x17 x:2x5x17 | dim=1", "x:300x50x3 x:300x50x13", NULL},
 };
@@ -151,6 +173,7 @@ const pk_op pk_op_split = {
     .forward = split_forward,
     .backward = split_backward,
     .reference = split_reference,
+    .onnx = split_onnx,
     .cases = (const char *const[]){"x:1 | sizes=1", "x:2x5x3x17 | sizes=6,11", "x:7x3 | sizes=1,4,2 dim=0",
                                    "x:2x6x5 | sizes=0,6 dim=1", NULL},
 };

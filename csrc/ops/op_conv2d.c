@@ -5,6 +5,7 @@
 #include "core/alloc.h"
 #include "kernels/product.h"
 #include "ops/dense.h"
+#include "ops/onnx.h"
 #include "ops/plane.h"
 
 typedef struct conv2d_params {
@@ -289,6 +290,15 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     }
 }
 
+static void onnx(pk_onnx *g, const pk_call *c) {
+    const conv2d_params *p = c->params;
+    pk_plane plane;
+    if (plane_of(c, &plane) != PK_OK) return; /* infer has seen it succeed */
+    const int64_t kernel[] = {plane.kh, plane.kw}, before[] = {plane.py, plane.px};
+    int w = pk_onnx_weight(g, 1, 4, (const int[]){0, 3, 1, 2}), b = pk_onnx_vector(g, 2);
+    pk_onnx_out(g, 0, pk_onnx_conv(g, c, w, b, kernel, p->stride, before, p->dilation, p->groups), PK_CHANNELS_FIRST);
+}
+
 static double flops(const pk_call *c) {
     const int64_t *w = c->in[1]->shape, *y = c->meta[0].shape;
     return 2.0 * (double)(y[0] * y[1] * y[2] * y[3]) * (double)(w[1] * w[2] * w[3]);
@@ -309,6 +319,7 @@ const pk_op pk_op_conv2d = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .flops = flops,
     .cases =
         (const char *const[]){

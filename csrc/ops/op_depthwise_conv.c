@@ -1,6 +1,7 @@
 /* Depthwise convolution: dense square kernels, stripes, dilated ones. A window whose bands are single taps. */
 #include <stddef.h>
 
+#include "ops/onnx.h"
 #include "ops/plane.h"
 #include "ops/window_run.h"
 
@@ -86,6 +87,16 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     }
 }
 
+static void onnx(pk_onnx *g, const pk_call *c) {
+    const depthwise_params *p = c->params;
+    pk_plane plane;
+    if (plane_of(c, &plane) != PK_OK) return; /* infer has seen it succeed */
+    const int64_t before[] = {plane.py, plane.px};
+    int w = pk_onnx_weight(g, 1, 4, (const int[]){2, -1, 0, 1}), b = pk_onnx_vector(g, 2);
+    int y = pk_onnx_conv(g, c, w, b, c->in[1]->shape, p->stride, before, p->dilation, plane.c);
+    pk_onnx_out(g, 0, y, PK_CHANNELS_FIRST);
+}
+
 static double flops(const pk_call *c) {
     pk_axis rows, cols;
     axes_of(c, &rows, &cols);
@@ -105,6 +116,7 @@ const pk_op pk_op_depthwise_conv = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .flops = flops,
     .cases = (const char *const[]){"x:1x1x1x1 w:1x1x1", "x:2x7x5x17 w:13x11x17 b:17", "x:1x1x1x3 w:7x7x3 b:3",
                                    "x:2x9x6x5 w:3x3x5 b:5 | stride=2", "x:1x8x7x4 w:4x2x4 | stride=2,3 padding=1,0",

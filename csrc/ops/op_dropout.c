@@ -2,6 +2,7 @@
 #include "core/checked.h"
 #include "core/pool.h"
 #include "ops/drop.h"
+#include "ops/onnx.h"
 #include "ops/op.h"
 
 static const pk_field dropout_fields[] = {PK_DROP_FIELDS_OF(0.5)};
@@ -62,6 +63,12 @@ static void reference(const pk_call *c, const double *const *in, double *const *
         out[0][i] = in[0][i] * pk_drop_factor(c->params, i / unit_of(c));
 }
 
+static void onnx(pk_onnx *g, const pk_call *c) {
+    const pk_drop_params *p = c->params;
+    if (p->training && p->p > 0) pk_onnx_refuse(g, "drops at random in training");
+    pk_onnx_map1(g, "Identity");
+}
+
 const pk_op pk_op_dropout = {
     .name = "dropout",
     .doc = "In training each number is 0 with probability p, else x / (1 - p); otherwise x.",
@@ -73,6 +80,7 @@ const pk_op pk_op_dropout = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .cases = (const char *const[]){"x:1 | p=0", "x:3x17 | seed=5", "x:70000 | p=0.1 seed=7", "x:5x3 | training=false",
                                    "x:9 | p=1", NULL},
 };
@@ -88,6 +96,7 @@ const pk_op pk_op_drop_path = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .cases = (const char *const[]){"x:1 | p=0.5 seed=2", "x:9x3x5 | p=0.5 seed=3", "x:64x700 | p=0.2 seed=4", "x:4x3",
                                    NULL},
 };

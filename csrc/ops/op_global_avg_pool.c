@@ -1,5 +1,6 @@
 /* Mean over the pixels of each image. */
 #include "ops/pixels.h"
+#include "ops/onnx.h"
 
 static pk_status infer(pk_call *c) {
     PK_TRY(pk_want_ndim(c, 0, 4));
@@ -59,6 +60,16 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     }
 }
 
+static void onnx(pk_onnx *g, const pk_call *c) {
+    static const int64_t pixels[2][2] = {{1, 2}, {2, 3}};
+    (void)c;
+    pk_order order = pk_onnx_common_order(g);
+    int y = pk_onnx_node1(g, "ReduceMean", pk_onnx_in(g, 0, order));
+    pk_onnx_set_ints(g, "axes", 2, pixels[order]);
+    pk_onnx_set_int(g, "keepdims", 0);
+    pk_onnx_out(g, 0, y, PK_OWN_ORDER);
+}
+
 static double flops(const pk_call *c) { return (double)pk_numel(c->in[0]); }
 
 const pk_op pk_op_global_avg_pool = {
@@ -69,6 +80,7 @@ const pk_op pk_op_global_avg_pool = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .flops = flops,
     .cases = (const char *const[]){"x:1x1x1x1", "x:3x2x5x17", "x:2x70x41x9", NULL},
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "ops/onnx.h"
 #include "ops/pixels.h"
 
 typedef struct grn_params {
@@ -168,6 +169,21 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     }
 }
 
+static void onnx(pk_onnx *g, const pk_call *c) {
+    static const int64_t pixels[2][2] = {{1, 2}, {2, 3}};
+    pk_order order = pk_onnx_common_order(g);
+    int64_t channels = pk_onnx_axis(3, 4, order);
+    int x = pk_onnx_in(g, 0, order), norm = pk_onnx_node1(g, "ReduceL2", x);
+    pk_onnx_set_ints(g, "axes", 2, pixels[order]);
+    int mean = pk_onnx_node1(g, "ReduceMean", norm);
+    pk_onnx_set_ints(g, "axes", 1, &channels);
+    int eps = pk_onnx_scalar(g, ((const grn_params *)c->params)->eps);
+    int response = pk_onnx_node2(g, "Div", norm, pk_onnx_node2(g, "Add", mean, eps));
+    int scaled = pk_onnx_node2(g, "Mul", pk_onnx_node2(g, "Mul", x, response), pk_onnx_in(g, 1, order));
+    int shifted = pk_onnx_node2(g, "Add", scaled, pk_onnx_in(g, 2, order));
+    pk_onnx_out(g, 0, pk_onnx_node2(g, "Add", shifted, x), order);
+}
+
 static double flops(const pk_call *c) { return 4.0 * (double)pk_numel(c->in[0]); }
 
 const pk_op pk_op_grn = {
@@ -183,6 +199,7 @@ const pk_op pk_op_grn = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .flops = flops,
     .cases = (const char *const[]){"x:1x1x1x1 weight:1 bias:1", "x:2x3x5x17 weight:17 bias:17",
                                    "x:1x40x31x9 weight:9 bias:9 | eps=1e-3", NULL},

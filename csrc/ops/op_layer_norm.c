@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "ops/pixels.h"
+#include "ops/onnx.h"
 
 typedef struct layer_norm_params {
     double eps;
@@ -104,6 +105,16 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     }
 }
 
+static void onnx(pk_onnx *g, const pk_call *c) {
+    int64_t channels = c->in[0]->shape[c->in[0]->ndim - 1];
+    int x = pk_onnx_in(g, 0, PK_OWN_ORDER), bias = pk_onnx_vector(g, 2);
+    int weight = c->in[1] ? pk_onnx_vector(g, 1) : pk_onnx_filled(g, channels, 1);
+    int y = pk_onnx_node3(g, "LayerNormalization", x, weight, bias);
+    pk_onnx_set_int(g, "axis", -1);
+    pk_onnx_set_float(g, "epsilon", ((const layer_norm_params *)c->params)->eps);
+    pk_onnx_out(g, 0, y, PK_OWN_ORDER);
+}
+
 static double flops(const pk_call *c) { return 8.0 * (double)pk_numel(c->in[0]); }
 
 const pk_op pk_op_layer_norm = {
@@ -120,6 +131,7 @@ const pk_op pk_op_layer_norm = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .flops = flops,
     .cases = (const char *const[]){"x:3 weight:3 bias:3", "x:5x1 weight:1 bias:1 | eps=0.1",
                                    "x:2x3x5x17 weight:17 bias:17", "x:4x33 | eps=1e-5", "x:3x7x96 weight:96",

@@ -1,5 +1,6 @@
 /* Linear layer over the last dimension. */
 #include "ops/dense.h"
+#include "ops/onnx.h"
 
 static pk_status infer(pk_call *c) {
     const pk_tensor *x = c->in[0];
@@ -41,6 +42,23 @@ static void reference(const pk_call *c, const double *const *in, double *const *
         }
 }
 
+/* Of rows a Gemm; of images whose channels come first a 1x1 convolution; else a product over the last dimension. */
+static void onnx(pk_onnx *g, const pk_call *c) {
+    static const int64_t one[] = {1, 1}, none[] = {0, 0};
+    pk_order order = pk_onnx_common_order(g);
+    int b = pk_onnx_vector(g, 2), y;
+    if (order == PK_CHANNELS_FIRST) {
+        y = pk_onnx_conv(g, c, pk_onnx_weight(g, 1, 4, (const int[]){0, 1, -1, -1}), b, one, one, none, one, 1);
+    } else if (c->in[0]->ndim == 2) {
+        y = pk_onnx_node3(g, "Gemm", pk_onnx_in(g, 0, order), pk_onnx_weight(g, 1, 2, (const int[]){0, 1}), b);
+        pk_onnx_set_int(g, "transB", 1);
+    } else {
+        y = pk_onnx_node2(g, "MatMul", pk_onnx_in(g, 0, order), pk_onnx_weight(g, 1, 2, (const int[]){1, 0}));
+        if (b >= 0) y = pk_onnx_node2(g, "Add", y, b);
+    }
+    pk_onnx_out(g, 0, y, order);
+}
+
 static double flops(const pk_call *c) {
     const pk_tensor *x = c->in[0], *w = c->in[1];
     return 2.0 * (double)pk_span(x, 0, x->ndim - 1) * (double)w->shape[0] * (double)w->shape[1];
@@ -55,6 +73,7 @@ const pk_op pk_op_linear = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .flops = flops,
     .cases = (const char *const[]){"x:1 w:1x1 b:1", "x:17 w:5x17", "x:3x17 w:1x17 b:1", "x:2x5x3x7 w:19x7 b:19",
                                    "x:700x33 w:17x33 b:17", "x:5000x9 w:4x9 b:4", NULL},

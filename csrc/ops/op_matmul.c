@@ -3,6 +3,7 @@
 #include "core/gemm.h"
 #include "core/pool.h"
 #include "ops/elementwise.h"
+#include "ops/onnx.h"
 
 static pk_status infer(pk_call *c) {
     const pk_tensor *a = c->in[0], *b = c->in[1];
@@ -115,6 +116,12 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     }
 }
 
+static void onnx(pk_onnx *g, const pk_call *c) {
+    (void)c;
+    int a = pk_onnx_in(g, 0, PK_OWN_ORDER), b = pk_onnx_in(g, 1, PK_OWN_ORDER);
+    pk_onnx_out(g, 0, pk_onnx_node2(g, "MatMul", a, b), PK_OWN_ORDER);
+}
+
 static double flops(const pk_call *c) {
     double n = 2.0 * (double)c->in[0]->shape[c->in[0]->ndim - 1];
     for (int d = 0; d < c->meta[0].ndim; d++) n *= (double)c->meta[0].shape[d];
@@ -130,6 +137,7 @@ const pk_op pk_op_matmul = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .flops = flops,
     .cases = (const char *const[]){"a:1x1 b:1x1", "a:7x17 b:17x5", "a:3x1x5x4 b:2x4x7", "a:5x3x4 b:4x2",
                                    "a:4x6 b:3x6x1", "a:300x40 b:40x290", "a:2x0 b:0x3", NULL},

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "ops/op.h"
+#include "ops/onnx.h"
 
 typedef struct pad_params {
     pk_ints pad;
@@ -86,6 +87,20 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     }
 }
 
+static void onnx(pk_onnx *g, const pk_call *c) {
+    pk_order order = pk_onnx_common_order(g);
+    int64_t before[PK_MAX_DIMS], after[PK_MAX_DIMS], pads[2 * PK_MAX_DIMS];
+    int ndim = c->in[0]->ndim;
+    amounts(c, before, after);
+    for (int d = 0; d < ndim; d++) {
+        int64_t axis = pk_onnx_axis(d, ndim, order);
+        pads[axis] = before[d];
+        pads[ndim + axis] = after[d];
+    }
+    int x = pk_onnx_in(g, 0, order), value = pk_onnx_scalar(g, ((const pad_params *)c->params)->value);
+    pk_onnx_out(g, 0, pk_onnx_node3(g, "Pad", x, pk_onnx_ints(g, 2 * ndim, pads), value), order);
+}
+
 const pk_op pk_op_pad = {
     .name = "pad",
     .doc = "A border of value around images {N,H,W,C}, or around any tensor.",
@@ -97,6 +112,7 @@ const pk_op pk_op_pad = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .cases = (const char *const[]){"x:1 | pad=0,0", "x:2x5x7x3 | pad=1,0,2,3", "x:3x4 | pad=0,1,2,0 value=0.5",
                                    "x:2x3x2x5 | pad=1,1,0,2,3,0,0,1 value=-1", NULL},
 };

@@ -5,6 +5,7 @@
 
 #include "core/alloc.h"
 #include "ops/grid.h"
+#include "ops/onnx.h"
 #include "ops/pixels.h"
 #include "ops/position_run.h"
 #include "ops/window_run.h"
@@ -185,6 +186,67 @@ static double flops(const pk_call *c) {
     return 2 * pk_window_products(&rows, &cols) * (double)(c->in[X]->shape[0] * c->in[X]->shape[3]);
 }
 
+/* ---- as ONNX: the dense kernel it stands for, and what the position adds as a map of this image size ---- */
+
+/* dense {C,1,k,k} */
+static void expand(const pk_ints *grid, const float *w, int64_t channels, float *dense) {
+    int64_t k = pk_grid_total(grid);
+    for (int64_t tap = 0; tap < k * k; tap++) {
+        const float *region = w + (band_of(grid, tap / k) * grid->n + band_of(grid, tap % k)) * channels;
+        for (int64_t c = 0; c < channels; c++) dense[c * k * k + tap] = region[c];
+    }
+}
+
+/* y plus a map {H,W,C}. */
+static int add_map(pk_onnx *g, const pk_call *c, int y, int i, const float *map, float *scratch) {
+    const int64_t *s = c->in[X]->shape, pixels = s[1] * s[2];
+    for (int64_t p = 0; p < pixels; p++)
+        for (int64_t ch = 0; ch < s[3]; ch++) scratch[ch * pixels + p] = map[p * s[3] + ch];
+    return pk_onnx_node2(g, "Add", y, pk_onnx_floats(g, i, 4, (const int64_t[]){1, s[3], s[1], s[2]}, scratch));
+}
+
+static int bias_onnx(pk_onnx *g, const pk_call *c, const pk_ints *grid, float *constant) {
+    const int64_t channels = c->in[X]->shape[3];
+    if (mode_of(c) != PK_POSITION_ALL) return pk_onnx_vector(g, BIAS);
+    pk_position_job job = position_of(c, grid);
+    for (int64_t i = 0; i < channels; i++) constant[i] = c->in[BIAS] ? pk_f32(c->in[BIAS])[i] : 0;
+    pk_position_constant(&job, constant);
+    return pk_onnx_floats(g, c->in[BIAS] ? BIAS : -1, 1, &channels, constant);
+}
+
+/* scratch: room for the dense kernel, or for two maps. */
+static void write_onnx(pk_onnx *g, const pk_call *c, const pk_ints *grid, float *scratch) {
+    static const int64_t one[] = {1, 1};
+    const int64_t *s = c->in[X]->shape, k = pk_grid_total(grid), half[] = {k / 2, k / 2}, kernel[] = {k, k};
+    float *map = scratch + s[1] * s[2] * s[3];
+    expand(grid, pk_f32(c->in[W]), s[3], scratch);
+    int w = pk_onnx_floats(g, W, 4, (const int64_t[]){s[3], 1, k, k}, scratch);
+    int y = pk_onnx_conv(g, c, w, bias_onnx(g, c, grid, scratch), kernel, one, half, one, s[3]);
+    if (mode_of(c) == PK_POSITION_VALID) {
+        pk_position_job job = position_of(c, grid);
+        pk_status status = pk_position_map(&job, map);
+        if (status != PK_OK) pk_onnx_fail(g, status);
+        y = add_map(g, c, y, POSITION, map, scratch);
+    }
+    if (c->in[MAP]) y = add_map(g, c, y, MAP, pk_f32(c->in[MAP]), scratch);
+    pk_onnx_out(g, 0, y, PK_CHANNELS_FIRST);
+}
+
+static void onnx(pk_onnx *g, const pk_call *c) {
+    const int64_t *s = c->in[X]->shape;
+    pk_ints grid;
+    if (grid_of(c, &grid) != PK_OK) return; /* infer has seen it succeed */
+    for (int i = W; i <= MAP; i++)
+        if (!pk_onnx_is_constant(g, i)) return;
+    const int64_t k = pk_grid_total(&grid), bytes = pk_max(k * k, 2 * s[1] * s[2]) * s[3] * (int64_t)sizeof(float);
+    float *scratch = pk_alloc(bytes);
+    if (scratch)
+        write_onnx(g, c, &grid, scratch);
+    else
+        pk_onnx_fail(g, pk_no_memory(bytes));
+    pk_free(scratch);
+}
+
 const pk_op pk_op_peripheral_conv = {
     .name = "peripheral_conv",
     .doc = "y = sum over taps (a,b) of w[region of (a,b)] * (x at that tap + position[a][b]) + bias + bias_map, each\n"
@@ -203,6 +265,7 @@ const pk_op pk_op_peripheral_conv = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .flops = flops,
     .cases = (const char *const[]){"x:1x1x1x1 w:1x1x1 | kernel=1 radius=0",
                                    "x:1x1x1x17 w:13x13x17 position:51x51 | kernel=51",

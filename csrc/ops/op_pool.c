@@ -1,6 +1,7 @@
 /* Pooling windows over images: mean and maximum. Backward gathers, for each input pixel, from the windows over it. */
 #include <math.h>
 
+#include "ops/onnx.h"
 #include "ops/plane.h"
 
 typedef struct pool_params {
@@ -194,6 +195,25 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     }
 }
 
+static void window_onnx(pk_onnx *g, const pk_call *c, const char *type) {
+    pk_plane p;
+    int64_t pads[4];
+    if (plane_of(c, &p) != PK_OK) return; /* infer has seen it succeed */
+    const int64_t kernel[] = {p.kh, p.kw}, stride[] = {p.sy, p.sx}, before[] = {p.py, p.px};
+    pk_onnx_pads(c, kernel, stride, before, pads);
+    int y = pk_onnx_node1(g, type, pk_onnx_in(g, 0, PK_CHANNELS_FIRST));
+    pk_onnx_set_ints(g, "kernel_shape", 2, kernel);
+    pk_onnx_set_ints(g, "strides", 2, stride);
+    pk_onnx_set_ints(g, "pads", 4, pads);
+    pk_onnx_out(g, 0, y, PK_CHANNELS_FIRST);
+}
+
+static void avg_onnx(pk_onnx *g, const pk_call *c) {
+    window_onnx(g, c, "AveragePool");
+    pk_onnx_set_int(g, "count_include_pad", ((const pool_params *)c->params)->count_include_pad);
+}
+static void max_onnx(pk_onnx *g, const pk_call *c) { window_onnx(g, c, "MaxPool"); }
+
 static double flops(const pk_call *c) {
     const pool_params *p = c->params;
     const int64_t *y = c->meta[0].shape;
@@ -208,6 +228,7 @@ static double flops(const pk_call *c) {
 const pk_op pk_op_avg_pool = {
     COMMON(avg_pool, avg_fields),
     .forward = avg_forward,
+    .onnx = avg_onnx,
     .doc = "Mean over windows of kernel, stride apart (the kernel by default): {N,H,W,C} -> {N,H',W',C}.",
     .cases = (const char *const[]){"x:1x1x1x1 | kernel=1", "x:2x7x5x17 | kernel=3,2",
                                    "x:1x9x6x3 | kernel=3 stride=2 padding=1",
@@ -217,6 +238,7 @@ const pk_op pk_op_avg_pool = {
 const pk_op pk_op_max_pool = {
     COMMON(max_pool, max_fields),
     .forward = max_forward,
+    .onnx = max_onnx,
     .doc = "Maximum over windows of kernel, stride apart (the kernel by default): {N,H,W,C} -> {N,H',W',C}.",
     .cases = (const char *const[]){"x:1x1x1x1 | kernel=1", "x:2x7x5x17 | kernel=3,2",
                                    "x:1x9x6x3 | kernel=3 stride=2 padding=1",

@@ -4,6 +4,7 @@
 #include "core/checked.h"
 #include "core/pool.h"
 #include "ops/elementwise.h"
+#include "ops/onnx.h"
 #include "ops/reduce.h"
 
 #define FIELD_DIM \
@@ -236,6 +237,64 @@ static void extreme_reference(const pk_call *c, const double *const *in, double 
     }
 }
 
+/* ---- as ONNX ---- */
+
+/* The order to reduce in: what stays must come out in ours. */
+static pk_order reduce_order(const pk_onnx *g, const pk_call *c, const bool *reduced) {
+    bool keep = ((const pk_reduce_params *)c->params)->keepdim, pixels = !reduced[1] || !reduced[2];
+    if (c->in[0]->ndim == 4 && !keep && !reduced[3] && pixels) return PK_OWN_ORDER;
+    return pk_onnx_common_order(g);
+}
+
+/* A reduction of value x over the op's dimensions. ReduceSum takes them as an input, the others as an attribute. */
+static int reduce_node(pk_onnx *g, const pk_call *c, const char *type, int x, pk_order order, const bool *reduced,
+                       bool keep) {
+    int64_t axes[PK_MAX_DIMS];
+    int n = 0, y, ndim = c->in[0]->ndim;
+    for (int d = 0; d < ndim; d++)
+        if (reduced[d]) axes[n++] = pk_onnx_axis(d, ndim, order);
+    if (n == 0) return x;
+    if (reduced[0] && pk_onnx_any_batch(g)) pk_onnx_refuse(g, "goes over the batch, of which the graph takes any size");
+    if (type[6] == 'S') {
+        y = pk_onnx_node2(g, type, x, pk_onnx_ints(g, n, axes));
+    } else {
+        y = pk_onnx_node1(g, type, x);
+        pk_onnx_set_ints(g, "axes", n, axes);
+    }
+    pk_onnx_set_int(g, "keepdims", keep);
+    return y;
+}
+
+static void reduce_onnx(pk_onnx *g, const pk_call *c, const char *type) {
+    pk_call own = *c;
+    const pk_reduce_params *p = c->params;
+    bool reduced[PK_MAX_DIMS];
+    pk_reduce_infer(&own, &p->dim, p->keepdim, reduced); /* it was seen to succeed */
+    pk_order order = reduce_order(g, c, reduced);
+    pk_onnx_out(g, 0, reduce_node(g, c, type, pk_onnx_in(g, 0, order), order, reduced, p->keepdim), order);
+}
+static void sum_onnx(pk_onnx *g, const pk_call *c) { reduce_onnx(g, c, "ReduceSum"); }
+static void mean_onnx(pk_onnx *g, const pk_call *c) { reduce_onnx(g, c, "ReduceMean"); }
+static void max_onnx(pk_onnx *g, const pk_call *c) { reduce_onnx(g, c, "ReduceMax"); }
+static void min_onnx(pk_onnx *g, const pk_call *c) { reduce_onnx(g, c, "ReduceMin"); }
+
+/* The mean of the squared distances from the mean, times n / (n - 1) where it is unbiased. */
+static void var_onnx(pk_onnx *g, const pk_call *c) {
+    pk_call own = *c;
+    const pk_reduce_params *p = c->params;
+    pk_reduction r;
+    bool reduced[PK_MAX_DIMS];
+    pk_reduce_infer(&own, &p->dim, p->keepdim, reduced);
+    pk_reduction_of(c->in[0]->ndim, c->in[0]->shape, reduced, &r);
+    pk_order order = reduce_order(g, c, reduced);
+    int x = pk_onnx_in(g, 0, order), mean = reduce_node(g, c, "ReduceMean", x, order, reduced, true);
+    int off = pk_onnx_node2(g, "Sub", x, mean);
+    int y = reduce_node(g, c, "ReduceMean", pk_onnx_node2(g, "Mul", off, off), order, reduced, p->keepdim);
+    double factor = (double)r.count / (double)pk_max(1, r.count - 1);
+    if (p->unbiased) y = pk_onnx_node2(g, "Mul", y, pk_onnx_scalar(g, factor));
+    pk_onnx_out(g, 0, y, order);
+}
+
 static double flops(const pk_call *c) { return (double)pk_numel(c->in[0]); }
 
 static const char *const cases[] = {"x:1",
@@ -258,7 +317,8 @@ static const char *const var_cases[] = {"x:2",
                                         NULL};
 
 #define COMMON(op_name)                                                                                             \
-    .name = #op_name, .params_size = sizeof(pk_reduce_params), .args = {{"x", 0, PK_REAL, "{...}"}}, .flops = flops
+    .name = #op_name, .params_size = sizeof(pk_reduce_params), .args = {{"x", 0, PK_REAL, "{...}"}}, .flops = flops, \
+    .onnx = op_name##_onnx
 
 const pk_op pk_op_sum = {
     COMMON(sum), .fields = fields, .nfields = 2, .infer = sum_infer, .forward = sum_forward, .backward = sum_backward,

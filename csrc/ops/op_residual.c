@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "ops/drop.h"
+#include "ops/onnx.h"
 #include "ops/pixels.h"
 
 enum { X, GAMMA, SHORTCUT };
@@ -132,6 +133,8 @@ static void reference(const pk_call *c, const double *const *in, double *const *
 
 static double flops(const pk_call *c) { return 2.0 * (double)pk_numel(c->in[X]); }
 
+static void layer_scale_onnx(pk_onnx *g, const pk_call *c) { (void)c, pk_onnx_map2(g, "Mul"); }
+
 const pk_op pk_op_layer_scale = {
     .name = "layer_scale",
     .doc = "y = x * gamma, one number for each channel (the last dimension).",
@@ -141,8 +144,19 @@ const pk_op pk_op_layer_scale = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = layer_scale_onnx,
     .cases = (const char *const[]){"x:1 gamma:1", "x:17 gamma:17", "x:2x5x7x19 gamma:19", "x:3000x21 gamma:21", NULL},
 };
+
+/* shortcut + gamma * x */
+static void residual_onnx(pk_onnx *g, const pk_call *c) {
+    const pk_drop_params *p = c->params;
+    pk_order order = pk_onnx_common_order(g);
+    int x = pk_onnx_in(g, X, order);
+    if (p->training && p->p > 0) pk_onnx_refuse(g, "drops at random in training");
+    if (c->in[GAMMA]) x = pk_onnx_node2(g, "Mul", x, pk_onnx_in(g, GAMMA, order));
+    pk_onnx_out(g, 0, pk_onnx_node2(g, "Add", pk_onnx_in(g, SHORTCUT, order), x), order);
+}
 
 const pk_op pk_op_scale_residual = {
     .name = "scale_residual",
@@ -159,6 +173,7 @@ const pk_op pk_op_scale_residual = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = residual_onnx,
     .flops = flops,
     .cases = (const char *const[]){"x:1x1 gamma:1 shortcut:1x1", "x:7x3x5x17 gamma:17 shortcut:7x3x5x17 | p=0.5 seed=3",
                                    "x:4x5 shortcut:4x5 | p=0.25 seed=9", "x:2x60x41x9 gamma:9 shortcut:2x60x41x9",

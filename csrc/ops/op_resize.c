@@ -1,6 +1,8 @@
 /* Resizing images, as PyTorch does with align_corners false and no antialiasing. */
 #include <math.h>
 
+#include "core/alloc.h"
+#include "ops/onnx.h"
 #include "ops/pixels.h"
 
 typedef struct resize_params {
@@ -133,6 +135,44 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     }
 }
 
+/* The nearest pixels by their places, so that no rounding of a scale can miss one. */
+static int nearest_onnx(pk_onnx *g, int x, int64_t in, int64_t out, int64_t axis) {
+    int64_t unused, *from = pk_alloc(out * (int64_t)sizeof *from);
+    float share;
+    if (!from) {
+        pk_onnx_fail(g, pk_no_memory(out * (int64_t)sizeof *from));
+        return -1;
+    }
+    for (int64_t o = 0; o < out; o++) source(o, in, out, NEAREST, &from[o], &unused, &share);
+    int y = pk_onnx_node2(g, "Gather", x, pk_onnx_ints(g, (int)out, from));
+    pk_onnx_set_int(g, "axis", axis);
+    pk_free(from);
+    return y;
+}
+
+/* From scales a runtime makes sizes by rounding down: as large as it takes. */
+static float scale_of(int64_t in, int64_t out) {
+    float scale = (float)out / (float)in;
+    while ((int64_t)floorf((float)in * scale) < out) scale = nextafterf(scale, INFINITY);
+    return scale;
+}
+
+static void onnx(pk_onnx *g, const pk_call *c) {
+    const int64_t *s = c->in[0]->shape, *size = ((const resize_params *)c->params)->size;
+    if (((const resize_params *)c->params)->mode == NEAREST) {
+        pk_order order = pk_onnx_common_order(g);
+        int rows = nearest_onnx(g, pk_onnx_in(g, 0, order), s[1], size[0], pk_onnx_axis(1, 4, order));
+        pk_onnx_out(g, 0, nearest_onnx(g, rows, s[2], size[1], pk_onnx_axis(2, 4, order)), order);
+        return;
+    }
+    const float scales[] = {1, 1, scale_of(s[1], size[0]), scale_of(s[2], size[1])};
+    int in[] = {pk_onnx_in(g, 0, PK_CHANNELS_FIRST), -1, pk_onnx_floats(g, -1, 1, (const int64_t[]){4}, scales)};
+    int y = pk_onnx_node(g, "Resize", 3, in);
+    pk_onnx_set_text(g, "mode", "linear");
+    pk_onnx_set_text(g, "coordinate_transformation_mode", "half_pixel");
+    pk_onnx_out(g, 0, y, PK_CHANNELS_FIRST);
+}
+
 static double flops(const pk_call *c) {
     const int64_t *y = c->meta[0].shape;
     return 8.0 * (double)(y[0] * y[1] * y[2] * y[3]);
@@ -149,6 +189,7 @@ const pk_op pk_op_resize = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
+    .onnx = onnx,
     .flops = flops,
     .cases = (const char *const[]){"x:1x1x1x1 | size=3,2", "x:2x5x7x17 | size=8,3", "x:1x6x4x3 | size=2,9 mode=nearest",
                                    "x:2x3x5x19 | size=6,10 mode=nearest", "x:1x9x8x2 | size=4,4", NULL},

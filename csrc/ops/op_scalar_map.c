@@ -4,6 +4,7 @@
 #include "core/checked.h"
 #include "core/pool.h"
 #include "ops/op.h"
+#include "ops/onnx.h"
 
 typedef struct pow_params {
     double exponent;
@@ -104,6 +105,19 @@ static void clamp_reference(const pk_call *c, const double *const *in, double *c
     for (int64_t i = 0; i < pk_numel(c->in[0]); i++) out[0][i] = fmin(fmax(in[0][i], p->min), p->max);
 }
 
+static void pow_onnx(pk_onnx *g, const pk_call *c) {
+    pk_order order = pk_onnx_common_order(g);
+    int x = pk_onnx_in(g, 0, order), exponent = pk_onnx_scalar(g, ((const pow_params *)c->params)->exponent);
+    pk_onnx_out(g, 0, pk_onnx_node2(g, "Pow", x, exponent), order);
+}
+
+static void clamp_onnx(pk_onnx *g, const pk_call *c) {
+    const clamp_params *p = c->params;
+    pk_order order = pk_onnx_common_order(g);
+    int x = pk_onnx_in(g, 0, order), low = pk_onnx_scalar(g, p->min), high = pk_onnx_scalar(g, p->max);
+    pk_onnx_out(g, 0, pk_onnx_node3(g, "Clip", x, low, high), order);
+}
+
 const pk_op pk_op_pow = {
     .name = "pow",
     .doc = "x to the power of a number.",
@@ -116,6 +130,7 @@ const pk_op pk_op_pow = {
     .forward = pow_forward,
     .backward = pow_backward,
     .reference = pow_reference,
+    .onnx = pow_onnx,
     .cases = (const char *const[]){"x:1", "x:3x17 | exponent=-1", "x:2x7x5x3 | exponent=0.5", "x:19 | exponent=0",
                                    "x:5x5 | exponent=3.5", "x:9 | exponent=1", NULL},
 };
@@ -132,5 +147,6 @@ const pk_op pk_op_clamp = {
     .forward = clamp_forward,
     .backward = clamp_backward,
     .reference = clamp_reference,
+    .onnx = clamp_onnx,
     .cases = (const char *const[]){"x:1", "x:3x17 | min=0", "x:2x7x5x3 | min=-0.3 max=0.4", "x:40000 | max=0.1", NULL},
 };

@@ -6,6 +6,7 @@
 #include "core/pool.h"
 #include "kernels/kernels.h"
 #include "ops/op.h"
+#include "ops/onnx.h"
 
 typedef struct softmax_params {
     int64_t dim;
@@ -114,6 +115,15 @@ static void softmax_reference(const pk_call *c, const double *const *in, double 
     for (int64_t i = 0; i < pk_numel(c->in[0]); i++) out[0][i] = exp(out[0][i]);
 }
 
+static void along_onnx(pk_onnx *g, const pk_call *c, const char *type) {
+    pk_order order = pk_onnx_common_order(g);
+    int y = pk_onnx_node1(g, type, pk_onnx_in(g, 0, order));
+    pk_onnx_set_int(g, "axis", pk_onnx_axis(((const softmax_params *)c->params)->dim, c->in[0]->ndim, order));
+    pk_onnx_out(g, 0, y, order);
+}
+static void softmax_onnx(pk_onnx *g, const pk_call *c) { along_onnx(g, c, "Softmax"); }
+static void log_softmax_onnx(pk_onnx *g, const pk_call *c) { along_onnx(g, c, "LogSoftmax"); }
+
 static double flops(const pk_call *c) { return 10.0 * (double)pk_numel(c->in[0]); }
 
 static const char *const cases[] = {"x:1", "x:3x17", "x:2x5x3x7 | dim=1", "x:4x33 | dim=0", "x:300x130", "x:0x5", NULL};
@@ -121,7 +131,8 @@ static const char *const cases[] = {"x:1", "x:3x17", "x:2x5x3x7 | dim=1", "x:4x3
 #define COMMON(op_name)                                                                                             \
     .name = #op_name, .params_size = sizeof(softmax_params), .fields = fields, .nfields = 1,                         \
     .args = {{"x", 0, PK_REAL, "{...}"}}, .needs_out = 1, .infer = infer, .forward = op_name##_forward,             \
-    .backward = op_name##_backward, .reference = op_name##_reference, .flops = flops, .cases = cases
+    .backward = op_name##_backward, .reference = op_name##_reference, .onnx = op_name##_onnx, .flops = flops,       \
+    .cases = cases
 
 const pk_op pk_op_softmax = {
     COMMON(softmax), .doc = "e^x / sum of e^x along dim (the last by default)."};

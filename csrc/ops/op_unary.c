@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "ops/elementwise.h"
+#include "ops/onnx.h"
 
 static pk_status infer(pk_call *c) {
     pk_out_like(c, 0, 0);
@@ -58,11 +59,39 @@ static void neg_reference(const pk_call *c, const double *const *in, double *con
     each(c, in[0], out[0], neg_value);
 }
 
+#define ONNX(op_name, type) \
+    static void op_name##_onnx(pk_onnx *g, const pk_call *c) { (void)c, pk_onnx_map1(g, type); }
+ONNX(relu, "Relu")
+ONNX(sigmoid, "Sigmoid")
+ONNX(tanh, "Tanh")
+ONNX(exp, "Exp")
+ONNX(log, "Log")
+ONNX(sqrt, "Sqrt")
+ONNX(abs, "Abs")
+ONNX(neg, "Neg")
+
+/* x * (1 + erf(x / sqrt 2)) * 0.5 */
+static void gelu_onnx(pk_onnx *g, const pk_call *c) {
+    (void)c;
+    pk_order order = pk_onnx_common_order(g);
+    int x = pk_onnx_in(g, 0, order);
+    int erf = pk_onnx_node1(g, "Erf", pk_onnx_node2(g, "Div", x, pk_onnx_scalar(g, sqrt(2.0))));
+    int twice = pk_onnx_node2(g, "Mul", x, pk_onnx_node2(g, "Add", erf, pk_onnx_scalar(g, 1)));
+    pk_onnx_out(g, 0, pk_onnx_node2(g, "Mul", twice, pk_onnx_scalar(g, 0.5)), order);
+}
+
+static void silu_onnx(pk_onnx *g, const pk_call *c) {
+    (void)c;
+    pk_order order = pk_onnx_common_order(g);
+    int x = pk_onnx_in(g, 0, order);
+    pk_onnx_out(g, 0, pk_onnx_node2(g, "Mul", x, pk_onnx_node1(g, "Sigmoid", x)), order);
+}
+
 static const char *const cases[] = {"x:1", "x:0x3", "x:17", "x:2x7x5x3", "x:40000", NULL};
 
 #define COMMON(op_name, domain)                                                                                    \
     .name = #op_name, .args = {{"x", 0, domain, "{...}"}}, .infer = infer, .forward = op_name##_forward,           \
-    .backward = op_name##_backward, .reference = op_name##_reference, .cases = cases
+    .backward = op_name##_backward, .reference = op_name##_reference, .onnx = op_name##_onnx, .cases = cases
 
 const pk_op pk_op_relu = {
     COMMON(relu, PK_REAL), .needs_out = 1, .doc = "max(x, 0)."};

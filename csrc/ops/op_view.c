@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/checked.h"
+#include "ops/onnx.h"
 #include "ops/op.h"
 
 #define INT_MAX_SIZE 2147483647
@@ -270,9 +271,71 @@ static void expand_window(const pk_call *c, window *w) {
 }
 WINDOW(expand)
 
+/* ---- as ONNX ---- */
+
+static void reshape_onnx(pk_onnx *g, const pk_call *c) {
+    const pk_tensor *x = c->in[0], *y = c->out[0];
+    int64_t shape[PK_MAX_DIMS];
+    for (int d = 0; d < y->ndim; d++) shape[d] = y->shape[d];
+    bool same = x->ndim > 0 && y->ndim > 0 && x->shape[0] == y->shape[0];
+    if (same) shape[0] = 0; /* as it is */
+    if (!same && pk_onnx_any_batch(g))
+        pk_onnx_refuse(g, "%s to %s touches the batch, of which the graph takes any size", pk_shape_text(x),
+                       pk_shape_text(y));
+    int in = pk_onnx_in(g, 0, PK_OWN_ORDER);
+    pk_onnx_out(g, 0, pk_onnx_node2(g, "Reshape", in, pk_onnx_ints(g, y->ndim, shape)), PK_OWN_ORDER);
+}
+
+static void move_onnx(pk_onnx *g, int ndim, const int64_t *perm) {
+    if (perm[0] != 0 && pk_onnx_any_batch(g)) pk_onnx_refuse(g, "moves the batch, of which the graph takes any size");
+    int y = pk_onnx_node1(g, "Transpose", pk_onnx_in(g, 0, PK_OWN_ORDER));
+    pk_onnx_set_ints(g, "perm", ndim, perm);
+    pk_onnx_out(g, 0, y, PK_OWN_ORDER);
+}
+
+static void permute_onnx(pk_onnx *g, const pk_call *c) {
+    const pk_ints *dims = &((const permute_params *)c->params)->dims;
+    int64_t perm[PK_MAX_DIMS];
+    for (int d = 0; d < dims->n; d++) perm[d] = place(dims->v[d], dims->n);
+    move_onnx(g, dims->n, perm);
+}
+
+static void transpose_onnx(pk_onnx *g, const pk_call *c) {
+    const transpose_params *p = c->params;
+    int ndim = c->in[0]->ndim;
+    int64_t perm[PK_MAX_DIMS];
+    for (int d = 0; d < ndim; d++) perm[d] = d;
+    swap(perm, place(p->dim0, ndim), place(p->dim1, ndim));
+    move_onnx(g, ndim, perm);
+}
+
+static void narrow_onnx(pk_onnx *g, const pk_call *c) {
+    const narrow_params *p = c->params;
+    pk_order order = pk_onnx_common_order(g);
+    pk_onnx_out(g, 0, pk_onnx_slice(g, c, order, p->dim, p->start, p->length), order);
+}
+
+static void select_onnx(pk_onnx *g, const pk_call *c) {
+    const select_params *p = c->params;
+    int64_t axis = place(p->dim, c->in[0]->ndim);
+    int slice = pk_onnx_slice(g, c, PK_OWN_ORDER, p->dim, p->index, 1);
+    pk_onnx_out(g, 0, pk_onnx_node2(g, "Squeeze", slice, pk_onnx_ints(g, 1, &axis)), PK_OWN_ORDER);
+}
+
+static void expand_onnx(pk_onnx *g, const pk_call *c) {
+    const pk_tensor *x = c->in[0], *y = c->out[0];
+    int64_t shape[PK_MAX_DIMS];
+    int more = y->ndim - x->ndim;
+    for (int d = 0; d < y->ndim; d++) shape[d] = d >= more && x->shape[d - more] == y->shape[d] ? 1 : y->shape[d];
+    if (pk_onnx_any_batch(g) && (more > 0 || shape[0] != 1))
+        pk_onnx_refuse(g, "repeats the batch, of which the graph takes any size");
+    int in = pk_onnx_in(g, 0, PK_OWN_ORDER);
+    pk_onnx_out(g, 0, pk_onnx_node2(g, "Expand", in, pk_onnx_ints(g, y->ndim, shape)), PK_OWN_ORDER);
+}
+
 #define DESCRIBED(op_name, params, list)                                                                            \
     .name = #op_name, .params_size = sizeof(params), .fields = list, .nfields = sizeof list / sizeof *list,          \
-    .infer = op_name##_infer, .forward = op_name##_forward, .reference = op_name##_reference
+    .infer = op_name##_infer, .forward = op_name##_forward, .reference = op_name##_reference, .onnx = op_name##_onnx
 
 const pk_op pk_op_reshape = {
     DESCRIBED(reshape, shape_params, shape_fields),

@@ -56,6 +56,7 @@ local lazy = {
   ops = {"pelk.ops"}, nn = {"pelk.nn"}, models = {"pelk.models"}, optim = {"pelk.optim"},
   data = {"pelk.data"}, viz = {"pelk.viz"}, sparse = {"pelk.sparse"},
   train = {"pelk.train", "train"}, evaluate = {"pelk.train", "evaluate"},
+  export_onnx = {"pelk.onnx"},
 }
 
 -- A part that is not written in Lua is taken from the core.
