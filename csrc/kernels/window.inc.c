@@ -10,13 +10,33 @@ int64_t PK_NAME(window_scratch)(const pk_window *p) {
     return win_layout(p, NULL, &s);
 }
 
-static void pack_weights(win_stream *s, const pk_window_io *io) {
+/* Is a vector of weights other than 0 (or -0)? */
+PK_INLINE bool any_weight(const float *w) {
+    uint32_t bits[VL], any = 0;
+    memcpy(bits, w, sizeof bits);
+    for (int l = 0; l < VL; l++) any |= bits[l] << 1;
+    return any != 0;
+}
+
+/* The block's weights, and which rows and columns of them are not all zero. Is any? */
+static bool pack_weights(win_stream *s, const pk_window_io *io) {
     const pk_window *p = s->p;
     float *to = s->weights;
-    for (int i = 0; i < p->rows; i++)
-        for (int j = 0; j < p->cols; j++, to += VL)
+    char all = 0;
+    memset(s->used, 0, (size_t)(p->rows + p->cols));
+    for (int i = 0; i < p->rows; i++) {
+        char row = 0;
+        for (int j = 0; j < p->cols; j++, to += VL) {
             v_store(to, win_load(io->w + ((int64_t)p->row[i].index * p->weight_cols + p->col[j].index) * io->ldw,
                                  io->lanes));
+            const char any = any_weight(to);
+            row |= any;
+            s->used[p->rows + j] |= any;
+        }
+        s->used[i] = row;
+        all |= row;
+    }
+    return all != 0;
 }
 
 /* Output rows begin as bias plus map. */
@@ -34,11 +54,10 @@ static void start_output(win_stream *s, const pk_window_io *io) {
 void PK_NAME(window_forward)(const pk_window *p, const pk_window_io *io) {
     win_stream s = {0};
     win_layout(p, io->scratch, &s);
-    win_blocks(&s);
     start_output(&s, io);
-    if (p->rows && p->cols) {
+    if (p->rows && p->cols && pack_weights(&s, io)) {
+        win_blocks(&s);
         win_pack(&s, io);
-        pack_weights(&s, io);
         win_stream_rows(&s, win_use);
     }
     const int64_t n = (int64_t)p->out_h * p->out_w;

@@ -67,6 +67,7 @@ typedef struct win_stream {
     const float **src;  /* src[j * PK_PARTS + n]: part n of column j's sums, where output 0 looks */
     float *other;       /* plane of the output or its gradient: out_h x out_w, without pad */
     float *weights;     /* rows x cols vectors */
+    char *used;         /* rows, then columns: has it a weight other than 0 in this block of channels? null: all have */
     win_block *block;
     int blocks, wide;   /* the first `wide` are one place wider than the others */
 } win_stream;
@@ -107,6 +108,7 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
     WIN_TAKE(src, (p->cols + 1) * PK_PARTS * (int64_t)sizeof(float *), 0);
     WIN_TAKE(other, (int64_t)p->out_h * p->out_w * vector, 0);
     WIN_TAKE(weights, (int64_t)p->rows * p->cols * vector, 0);
+    WIN_TAKE(used, (int64_t)p->rows + p->cols, 0);
     WIN_TAKE(block, (p->out_w / TILE_X + 2) * (int64_t)sizeof(win_block), 0);
 #undef WIN_TAKE
     s->height = 1;
@@ -118,7 +120,7 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
     return at;
 }
 
-/* Split the output row in nearly equal blocks of at most TILE_X. */
+/* Split the output row in nearly equal blocks of at most TILE_X; columns at the ends that are all zero are left out. */
 static inline void win_blocks(win_stream *s) {
     const pk_window *p = s->p;
     const int n = (p->out_w + TILE_X - 1) / TILE_X;
@@ -130,9 +132,13 @@ static inline void win_blocks(win_stream *s) {
         b->x = p->out_w / n * k + (k < s->wide ? k : s->wide);
         for (int g = 0; g < PK_KINDS; g++) {
             int first = p->group[g], last = p->group[g + 1];
-            while (first < last && p->col[first].at + p->col[first].size - 1 + (b->x + b->n - 1) * p->stride_x < 0)
+            const char *used = s->used ? s->used + p->rows : NULL;
+            while (first < last && ((used && !used[first]) ||
+                                    p->col[first].at + p->col[first].size - 1 + (b->x + b->n - 1) * p->stride_x < 0))
                 first++;
-            while (last > first && p->col[last - 1].at + b->x * p->stride_x > p->in_w - 1) last--;
+            while (last > first &&
+                   ((used && !used[last - 1]) || p->col[last - 1].at + b->x * p->stride_x > p->in_w - 1))
+                last--;
             b->first[g] = first;
             b->last[g] = last;
         }
@@ -243,18 +249,28 @@ typedef struct win_group {
     int n, band[TILE_R], out[TILE_R];
 } win_group;
 
-/* Stream all rows of all heights: use(s, group) for bands and output rows that share the boxes of a row. */
+/* Is there a band of this height with a weight? */
+static inline bool win_any_used(const win_stream *s, const pk_height *h) {
+    for (int i = 0; i < h->count; i++)
+        if (!s->used || s->used[s->p->order[h->first + i]]) return true;
+    return false;
+}
+
+/* Stream all rows of all heights: use(s, group) for bands and output rows that share the boxes of a row. Bands whose
+ * weights are all zero are left out. */
 PK_INLINE void win_stream_rows(win_stream *s, void (*use)(win_stream *s, const win_group *g)) {
     const pk_window *p = s->p;
     for (int k = 0; k < p->heights; k++) {
         const pk_height *h = &p->height[k];
+        if (!win_any_used(s, h)) continue;
         while (s->height <= h->size / 2) win_double(s);
         for (int top = 1 - h->size; top < p->in_h; top++) {
             win_group g = {.n = 0};
             bool ready = false;
             for (int i = 0; i < h->count; i++) {
                 int band = p->order[h->first + i], seen = top - p->row[band].at;
-                if (seen >= 0 && seen % p->stride_y == 0 && seen / p->stride_y < p->out_h) {
+                const bool wanted = !s->used || s->used[band];
+                if (wanted && seen >= 0 && seen % p->stride_y == 0 && seen / p->stride_y < p->out_h) {
                     g.band[g.n] = band;
                     g.out[g.n++] = seen / p->stride_y;
                 }

@@ -7,6 +7,7 @@ void PK_NAME(window_wgrad)(const pk_window *p, const pk_window_io *io) {
     win_stream s = {0};
     if (!p->rows || !p->cols) return;
     win_layout(p, io->scratch, &s);
+    s.used = NULL; /* weights that are zero have gradients too */
     win_blocks(&s);
     win_pack(&s, io);
     memset(s.weights, 0, (size_t)p->rows * (size_t)p->cols * VL * sizeof(float));

@@ -51,6 +51,21 @@ static void fill(check_options *o, float *p, int64_t n, bool whole) {
     else check_fill(o, p, n);
 }
 
+/* Set some rows and columns of the weights to zero, at times all: what kernels leave out. */
+static void drop_weights(check_options *o, const window_case *c) {
+    const int share = check_between(o, 0, 5); /* in 4: none to all */
+    bool drop_row[4096] = {false}, drop_col[4096] = {false};
+    if (share == 0 || c->p->weight_cols > 4096) return;
+    for (int i = 0; i < 4096; i++) {
+        drop_row[i] = check_between(o, 1, 4) < share;
+        drop_col[i] = check_between(o, 1, 4) < share;
+    }
+    for (int64_t i = 0; i < c->nw; i++) {
+        int64_t tap = i / c->ldw, row = tap / c->p->weight_cols;
+        if (drop_row[row % 4096] || drop_col[tap % c->p->weight_cols]) c->w[i] = i % 2 ? 0.0f : -0.0f;
+    }
+}
+
 static void make_case(check_options *o, window_case *c, int lanes, bool whole) {
     const pk_window *p = c->p;
     int64_t real_h = (p->in_h - 1) / p->stuff_y + 1, real_w = (p->in_w - 1) / p->stuff_x + 1;
@@ -68,6 +83,7 @@ static void make_case(check_options *o, window_case *c, int lanes, bool whole) {
     c->map = check_between(o, 0, 1) ? check_floats(o, nmap) : NULL;
     fill(o, c->x, c->nx, whole);
     fill(o, c->w, c->nw, whole);
+    drop_weights(o, c);
     fill(o, c->y, c->ny, whole);
     if (c->bias) fill(o, c->bias, lanes, whole);
     if (c->map) fill(o, c->map, nmap, whole);
