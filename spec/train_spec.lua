@@ -105,6 +105,38 @@ describe("train", function()
     remove(dir)
   end)
 
+  it("trains sparse, and goes on with its masks after a signal, to the last bit", function()
+    local function sparse(more)
+      local o = { sparse = { density = 0.5, init = "snip", snip_batches = 2, growth = "gradient", update_every = 4 } }
+      for k, v in pairs(more or {}) do o[k] = v end
+      return run(o)
+    end
+    local whole, first = sparse()
+    assert(math.abs(whole.sparse:density() - 0.5) < 0.01)
+    assert.are.equal(4, whole.sparse:report().updates)
+    local dir, steps = temporary(), 0
+    sparse({ out = dir, callbacks = { step = function()
+      steps = steps + 1
+      if steps == 9 then os.execute("kill -TERM $PPID") end
+    end } })
+    local rest, second = sparse({ out = dir, resume = true })
+    local equal, name = same(first, second)
+    assert(equal, tostring(name) .. " differs")
+    for key, mask in pairs(whole.sparse:masks()) do assert(mask:equal(rest.sparse:masks()[key]), key) end
+    local text
+    for line in io.lines(dir .. "/log.jsonl") do text = line end
+    local log = json.decode(text)
+    assert.are.equal(18, log.sparse.steps)
+    assert(log.sparse.layers["head.fc.weight"].density > 0)
+    local file = io.open(dir .. "/last.sparse.safetensors", "rb")
+    assert(file):close()
+    local ok, message = pcall(run, { out = dir, resume = true })
+    assert(not ok and message:find("had masks"), message)
+    ok, message = pcall(sparse, { sparse = { init = "snip", snip_batches = 99 } })
+    assert(not ok and message:find("an epoch has 6 batches"), message)
+    remove(dir)
+  end)
+
   it("gives the same weights on 1, 2, 3 and 4 threads", function()
     local before = core.threads()
     local reference

@@ -199,10 +199,20 @@ local function first_masks(masks, chosen, model, o)
   draw_all(masks, layers, densities[o.init](layers, o.density))
 end
 
---- begin(model, given) -> the core's masks, put on the model; names of the layers; live taps by name; the options.
+--- Drop the masks that the model has and put these in their place.
+local function commit(masks, model, dense_from)
+  for _, entry in ipairs(next(core.module_masks(model)) and model:named_parameters() or {}) do
+    core.mask_drop(entry.tensor)
+  end
+  options.call(masks.commit, masks, dense_from)
+end
+
+local begin = {}
+
+--- begin.attach(model, given) -> the core's masks, put on the model; names of the layers; live taps by name; options.
 -- Options are described at sparse.attach.
 -- @raise the model is unchanged then
-return function(model, given)
+function begin.attach(model, given)
   options.check_module("sparse", model)
   local o = options.read("sparse", with_preset(given), rules)
   check(o)
@@ -211,8 +221,7 @@ return function(model, given)
   for name in pairs(core_options) do passed[name] = o[name] end
   local masks = options.call(core.sparse_new, passed)
   local live = o.image_size and options.call(live_taps, model, o.image_size) or {}
-  local has_masks = next(core.module_masks(model)) ~= nil
-  if has_masks and o.init ~= "resume" then
+  if next(core.module_masks(model)) and o.init ~= "resume" then
     options.raise('sparse: the model has masks already: sparse.detach(model) takes them off, init = "resume" goes on '
       .. "with them")
   end
@@ -222,7 +231,31 @@ return function(model, given)
     names[i] = entry.name
   end
   first_masks(masks, chosen, model, o)
-  for _, entry in ipairs(has_masks and model:named_parameters() or {}) do core.mask_drop(entry.tensor) end
-  options.call(masks.commit, masks, o.dense_from)
+  commit(masks, model, o.dense_from)
   return masks, names, live, o
 end
+
+--- begin.again(s, births, info) -> masks of the same layers and options in the state that Sparse:state() gave.
+-- @raise the model is unchanged then
+function begin.again(s, births, info)
+  for _, name in ipairs({ "steps", "updates", "last_update" }) do
+    if not math.tointeger(info[name]) then
+      options.raise(("sparse: the state's %s must be a whole number, got %s"):format(name, tostring(info[name])))
+    end
+  end
+  local o = s.masks_:options()
+  o.seed = info.options and info.options.seed or o.seed
+  local masks = options.call(core.sparse_new, o)
+  local in_order = {}
+  for i, name in ipairs(s.names) do
+    local dead = s.dead == "exclude" and s.live[name]
+    options.call(masks.add, masks, name, s.masks_:tensor(i), dead and dead.map or nil)
+    if births[name] then options.call(masks.take, masks, i, births[name]) end
+    in_order[i] = births[name] or false
+  end
+  commit(masks, s.model, 1)
+  options.call(masks.load_state, masks, in_order, info.steps, info.updates, info.last_update)
+  return masks
+end
+
+return begin

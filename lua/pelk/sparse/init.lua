@@ -54,8 +54,9 @@ end
 -- @raise for options that make no sense; the model is unchanged then
 -- @usage local s = pelk.sparse.attach(model, { density = 0.6, init = "erk", total_steps = 1000 })
 function sparse.attach(model, given)
-  local masks, names, live, o = begin(model, given)
-  return setmetatable({ masks_ = masks, model = model, names = names, live = live, image_size = o.image_size }, Sparse)
+  local masks, names, live, o = begin.attach(model, given)
+  return setmetatable({ masks_ = masks, model = model, names = names, live = live, dead = o.dead,
+    image_size = o.image_size }, Sparse)
 end
 
 --- Take all masks off a model's weights, whoever attached them. The weights stay as they are.
@@ -168,20 +169,20 @@ function Sparse:state()
   return tensors, { steps = steps, updates = updates, last_update = last, options = self.masks_:options() }
 end
 
---- Take over what state() gave: of a sparse model with the same layers.
--- @raise when names, shapes or masked layers differ; the model is unchanged then
+--- Take over what state() gave, of a model with the same layers: masks, births, steps and the seed.
+-- @raise when names or shapes differ; the model is unchanged then
 function Sparse:load_state(tensors, info)
   if type(tensors) ~= "table" or type(info) ~= "table" then
     options.raise("sparse: load_state wants the two tables that state() gives")
   end
-  local births, known = {}, {}
-  for i, name in ipairs(self.names) do births[i], known[name] = tensors[name] or false, true end
+  local known = {}
+  for _, name in ipairs(self.names) do known[name] = true end
   for name in pairs(tensors) do
     if not known[name] then
       options.raise(("sparse: the state has a mask of '%s', which is not masked here"):format(name))
     end
   end
-  options.call(self.masks_.load_state, self.masks_, births, info.steps, info.updates, info.last_update)
+  self.masks_ = begin.again(self, tensors, info)
 end
 
 --- Write the model in the compact form: bits and values. See sparse.save.

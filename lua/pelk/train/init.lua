@@ -8,6 +8,7 @@ local History = require("pelk.train.history")
 local Run = require("pelk.train.run")
 local Trainer = require("pelk.train.trainer")
 local evaluate = require("pelk.train.evaluate")
+local masks = require("pelk.train.masks")
 local parts = require("pelk.train.parts")
 local tensorboard = require("pelk.train.tensorboard")
 local update = require("pelk.train.update")
@@ -23,7 +24,7 @@ local rules = {
   accumulate = { "integer", 1, 1 },
   clip_grad = { "number" },
   ema = { "table|boolean" },
-  sparse = { "table|userdata" },
+  sparse = { "table" },
   nonfinite = { "string", "stop" },
   out = { "string" },
   resume = { "boolean", false },
@@ -72,9 +73,6 @@ local function check(o)
       options.raise(("train: no callback '%s'; there are step and epoch"):format(tostring(name)))
     end
   end
-  if o.sparse and type(o.sparse.step) ~= "function" then
-    options.raise("train: sparse must be what pelk.sparse.attach gives")
-  end
   check_folder(o)
 end
 
@@ -120,12 +118,14 @@ local function begin(given)
   local o = options.read("train", given, rules)
   check(o)
   if o.seed then core.manual_seed(o.seed) end
-  local self = setmetatable({ o = o, model = o.model, sparse = o.sparse, run = open_run(o), loss = parts.loss(o),
+  local self = setmetatable({ o = o, model = o.model, run = open_run(o), loss = parts.loss(o),
     history = History.new(), batches = o.train:batches(), at = fresh(), began = core.clock(), saved = core.clock(),
     elapsed_before = 0.0, saved_updates = 0, save_seconds = 0.0 }, Trainer)
   self.history.saving = { seconds = 0.0, count = 0, share = 0.0 }
   self.optimizer = parts.optimizer(o)
   self.schedule = parts.schedule(o, self.optimizer.lr, (self.batches + o.accumulate - 1) // o.accumulate)
+  self.sparse = masks.begin(o, self.run and self.run:has_state())
+  self.history.sparse = self.sparse
   self.ema, self.ema_publish = parts.ema(o)
   if self.run and self.run:has_state() then
     resume(self)
@@ -156,7 +156,9 @@ end
 --   without), by updates,
 --   loss={label_smoothing=} or function(logits, y), accumulate=1 (batches an update), clip_grad (largest norm of all
 --   gradients), ema={decay=0.9999, warmup=false, publish="beside"|"alone"} (averages of the weights: last_ema and
---   best_ema beside last and best, or in their place), sparse (of pelk.sparse.attach; stepped after the optimiser),
+--   best_ema beside last and best, or in their place), sparse (what sparse.attach gives, or options for it: total_steps
+--   is the run's then, and SNIP gets the first batch, snip_batches=n: the first n; history.sparse is the masks' object,
+--   log.jsonl has its report, last.sparse.safetensors is the compact file),
 --   nonfinite="stop"|"skip"|"rollback": what follows a loss or gradient that is NaN or infinite. The weights never take
 --   it in; the module is named. "skip" goes on with the next batch; "rollback" goes back to the newest checkpoint's
 --   weights and passes over the batches since (ten such updates in a row end the run),

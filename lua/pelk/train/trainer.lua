@@ -3,6 +3,7 @@ local core = require("pelk.core")
 local progress = require("pelk.progress")
 local show = require("pelk.show")
 local evaluate = require("pelk.train.evaluate")
+local masks = require("pelk.train.masks")
 local update = require("pelk.train.update")
 
 local Trainer = {}
@@ -226,9 +227,10 @@ function Trainer:write_epoch(row, best, best_ema)
     assert(self.board:add(self.at.updates, scalars))
   end
   if not self.run then return end
-  self.run:log(row)
+  self.run:log(masks.log_entry(row, self.sparse))
   self.run:write_summary(self.history)
   self:publish(row, best, best_ema)
+  if self.sparse then masks.save(self.sparse, self.run, { epoch = tostring(row.epoch) }) end
 end
 
 --- Evaluate, log, keep the weights. False when the run must end here.
