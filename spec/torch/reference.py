@@ -146,4 +146,5 @@ def main(job):
     save(job + "/result.safetensors", out)
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])
