@@ -96,8 +96,8 @@ $(BUILD)/obj/check/%.o: spec/check/%.c $(BUILD)/flags
 	@echo '  CC  $<'
 	@$(COMPILE) -c -o $@ $<
 
-# The registries of ops and of module classes, from the lines that define them.
-REGISTERED := $(wildcard csrc/ops/op_*.c csrc/nn/nn_*.c)
+# The registries of ops, of module classes and of sources of names, from the lines that define them.
+REGISTERED := $(wildcard csrc/ops/op_*.c csrc/nn/nn_*.c csrc/io/keys_*.c)
 $(BUILD)/gen/registry.c: csrc/registry.awk $(REGISTERED)
 	@mkdir -p $(@D)
 	@awk -f csrc/registry.awk $(REGISTERED) > $@

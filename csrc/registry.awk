@@ -1,6 +1,7 @@
 # Writes the registries (or, with -v header=1, the declarations of all ops and classes): every `const pk_op pk_op_NAME = {` and `const pk_class pk_class_NAME = {` that begins a line.
 /^const pk_op pk_op_[A-Za-z0-9_]+ = \{/ { op[++ops] = $3 }
 /^const pk_class pk_class_[A-Za-z0-9_]+ = \{/ { class[++classes] = $3 }
+/^const pk_key_map pk_key_map_[a-z0-9_]+ = \{/ { map[++maps] = $3 }
 function sort(list, n,    i, j, t) {
     for (i = 2; i <= n; i++)
         for (j = i; j > 1 && list[j - 1] > list[j]; j--) { t = list[j]; list[j] = list[j - 1]; list[j - 1] = t }
@@ -22,7 +23,8 @@ END {
         print "#endif"
         exit
     }
-    print "#include \"nn/module.h\""
+    print "#include \"io/key_map.h\"\n#include \"nn/module.h\""
+    table(map, maps, "pk_key_map", "pk_key_map_registry")
     table(op, ops, "pk_op", "pk_op_registry")
     table(class, classes, "pk_class", "pk_class_registry")
 }

@@ -1,4 +1,4 @@
-/* From a pickle's root to named tensors: the entry that is asked for or that habit puts them in; nested names joined. */
+/* From a pickle's root to named tensors: the entry that is asked for or that habit puts them in, names joined. */
 #include "io/pth_pick.h"
 
 #include <stdio.h>

@@ -25,7 +25,8 @@ static pk_status format_of(pk_source *s, pk_format *format) {
     if (pk_pth_is_legacy(front, s->size)) *format = PK_FORMAT_PTH;
     if (memcmp(front, "PK\3\4", 4) == 0 || memcmp(front, "PK\5\6", 4) == 0) return format_of_zip(s, format);
     bool pickle = *format == PK_FORMAT_SAFETENSORS && front[0] == 0x80 && front[1] >= 2 && front[1] <= 5;
-    PK_RETURN_IF(pickle && pk_le64(front) > (uint64_t)s->size, PK_EFORMAT, "%s: a bare pickle, not a file of PyTorch's torch.save: refused", s->name);
+    PK_RETURN_IF(pickle && pk_le64(front) > (uint64_t)s->size, PK_EFORMAT,
+                 "%s: a bare pickle, not a file of PyTorch's torch.save: refused", s->name);
     return PK_OK;
 }
 

@@ -3,12 +3,17 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/alloc.h"
+#include "core/rng.h"
 #include "io/layout.h"
+#include "io/npy.h"
 #include "io/safetensors.h"
+#include "io/tensors.h"
+#include "nn/mixer.h"
 
-#define NAMES_SHOWN 8
+extern const pk_class pk_class_PeripheralConv;
 
 /* ---- out ---- */
 
@@ -23,132 +28,103 @@ static pk_status collect(void *context, const char *path, pk_module *m, pk_slot 
 
 pk_status pk_module_state(pk_module *m, pk_dict *d) { return pk_module_each_slot(m, collect, d); }
 
+/* The grid of a shared kernel, without which its weights mean nothing. */
+static pk_status note_grid(void *context, const char *path, pk_module *m, int depth) {
+    (void)depth;
+    pk_ints grid;
+    char key[PK_KEY_ROOM + 32], text[8 * PK_MAX_LIST];
+    if (m->cls != &pk_class_PeripheralConv) return PK_OK;
+    PK_TRY(pk_peripheral_grid(m, &grid));
+    snprintf(key, sizeof key, PK_GRID_NOTE "%s%sweight", path, *path ? "." : "");
+    size_t n = 0;
+    for (int32_t i = 0; i < grid.n; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%d", i ? "," : "", (int)grid.v[i]);
+    return pk_dict_note(context, key, text);
+}
+
+static bool is_npz(const char *path) {
+    size_t n = strlen(path);
+    return n > 4 && strcasecmp(path + n - 4, ".npz") == 0;
+}
+
 pk_status pk_module_save(pk_module *m, const char *path, const pk_dict *metadata) {
     pk_dict d = {0};
     pk_status status = pk_module_state(m, &d);
+    if (status == PK_OK && !is_npz(path)) status = pk_module_each(m, note_grid, &d);
     for (int64_t i = 0; metadata && status == PK_OK && i < metadata->pairs; i++)
         status = pk_dict_note(&d, metadata->pair[i].key, metadata->pair[i].value);
-    if (status == PK_OK) status = pk_safetensors_save(&d, path);
+    if (status == PK_OK) status = is_npz(path) ? pk_npz_save(&d, path) : pk_safetensors_save(&d, path);
     pk_dict_clear(&d);
     return status;
 }
 
 /* ---- in: first look, then write ---- */
 
-typedef struct fitting {
-    const pk_dict *d;
-    bool *used; /* which entries found their place */
-    pk_fit *fit;
-    size_t length; /* of fit->text */
-} fitting;
-
-static void say(fitting *f, const char *text) {
-    size_t room = sizeof f->fit->text - f->length;
-    int n = snprintf(f->fit->text + f->length, room, "%s", text);
-    if (n > 0) f->length += (size_t)n < room ? (size_t)n : room - 1;
-}
-
-/* The first few names of a kind go into the account. */
-static void count(fitting *f, int64_t *counter, const char *title, const char *name, const char *detail) {
-    char line[512];
-    if (++*counter > NAMES_SHOWN) return;
-    snprintf(line, sizeof line, "%s%.160s%.200s", *counter == 1 ? title : ", ", name, detail);
-    say(f, line);
-}
-
-static void close_kind(fitting *f, int64_t counter) {
-    char line[64] = "";
-    if (counter > NAMES_SHOWN) snprintf(line, sizeof line, " and %lld more", (long long)(counter - NAMES_SHOWN));
-    if (counter > 0) snprintf(line + strlen(line), sizeof line - strlen(line), " (%lld in all)", (long long)counter);
-    say(f, line);
-}
-
-static pk_status look_for_missing(void *context, const char *path, pk_module *m, pk_slot *slot) {
-    (void)m, (void)slot;
-    fitting *f = context;
-    int64_t i = pk_dict_find(f->d, path);
-    if (i < 0)
-        count(f, &f->fit->missing, "missing: ", path, "");
-    else
-        f->used[i] = true;
-    return PK_OK;
-}
-
-static pk_status look_for_misfits(void *context, const char *path, pk_module *m, pk_slot *slot) {
-    (void)m;
-    fitting *f = context;
-    int64_t i = pk_dict_find(f->d, path), want[PK_MAX_DIMS];
-    if (i < 0) return PK_OK;
-    const pk_tensor *given = f->d->item[i].tensor;
-    int ndim = pk_layout_file_shape(pk_layout_of(slot), slot->tensor->ndim, slot->tensor->shape, want);
-    bool same_shape = given->ndim == ndim && memcmp(given->shape, want, (size_t)ndim * sizeof *want) == 0;
-    if (same_shape && given->dtype == slot->tensor->dtype) return PK_OK;
-    char detail[256];
-    if (same_shape)
-        snprintf(detail, sizeof detail, " is %s, the model has %s", pk_dtype_name(given->dtype),
-                 pk_dtype_name(slot->tensor->dtype));
-    else
-        snprintf(detail, sizeof detail, " is %s, the model has %s", pk_shape_text(given), pk_dims_text(ndim, want));
-    count(f, &f->fit->misfit, "other shape: ", path, detail);
-    return PK_OK;
-}
-
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), k = strlen(end);
-    return n >= k && strcmp(s + n - k, end) == 0;
-}
-
-static void look_for_unexpected(fitting *f) {
-    for (int64_t i = 0; i < f->d->count; i++) {
-        const char *name = f->d->item[i].name;
-        if (f->used[i] || ends_with(name, "num_batches_tracked")) continue;
-        count(f, &f->fit->unexpected, f->length ? "; unexpected: " : "unexpected: ", name, "");
-    }
-}
-
-static pk_status look(pk_module *m, fitting *f) {
-    PK_TRY(pk_module_each_slot(m, look_for_missing, f));
-    close_kind(f, f->fit->missing);
-    look_for_unexpected(f);
-    close_kind(f, f->fit->unexpected);
-    if (f->length) say(f, "; ");
-    size_t before = f->length;
-    PK_TRY(pk_module_each_slot(m, look_for_misfits, f));
-    close_kind(f, f->fit->misfit);
-    if (f->length == before && before >= 2) f->fit->text[f->length = before - 2] = '\0';
-    return PK_OK;
-}
-
-static pk_status copy_slot(void *context, const char *path, pk_module *m, pk_slot *slot) {
-    (void)m;
-    const pk_dict *d = ((fitting *)context)->d;
-    int64_t i = pk_dict_find(d, path);
-    if (i < 0) return PK_OK;
-    pk_tensor *view = NULL;
-    PK_TRY(pk_layout_from_file(pk_layout_of(slot), d->item[i].tensor, &view));
-    pk_status status = pk_tensor_copy(slot->tensor, view);
-    pk_tensor_release(view);
+/* A new classifier: truncated normal of deviation 0.02, times the model's head_init_scale; biases 0. */
+static pk_status reset(const pk_fitting *f, pk_tensor *t) {
+    double scale = 0.02;
+    const pk_class *cls = f->m->cls;
+    const pk_field *field = pk_schema_find(cls->fields, cls->nfields, "head_init_scale");
+    if (field && field->type == PK_FLOAT) scale *= *(const double *)((const char *)f->m->options + field->offset);
+    if (t->ndim < 2) return pk_tensor_fill(t, 0);
+    pk_tensor *fresh;
+    PK_TRY(pk_tensor_like(t, &fresh));
+    uint64_t stream = pk_random_stream();
+    for (int64_t i = 0; i < pk_numel(fresh); i++) pk_f32(fresh)[i] = pk_random_trunc_normal(stream, (uint64_t)i, scale);
+    pk_status status = pk_tensor_copy(t, fresh);
+    pk_tensor_release(fresh);
     return status;
 }
 
-pk_status pk_module_set_state(pk_module *m, const pk_dict *d, bool strict, pk_status failure, pk_fit *fit) {
-    pk_fit own;
-    fitting f = {d, NULL, fit ? fit : &own, 0};
-    memset(f.fit, 0, sizeof *f.fit);
-    f.used = pk_alloc_zeroed(d->count);
-    if (!f.used) return pk_no_memory(d->count);
-    pk_status status = look(m, &f);
-    pk_free(f.used);
-    PK_TRY(status);
-    bool bad = f.fit->misfit || (strict && (f.fit->missing || f.fit->unexpected));
-    PK_RETURN_IF(bad, failure, "the weights do not fit this model. %s", f.fit->text);
-    return pk_module_each_slot(m, copy_slot, &f);
+/* Both sides under one set of names, and a place for what comes of each. */
+static pk_status begin(pk_fitting *f, const pk_dict *d, pk_status failure) {
+    PK_TRY(pk_module_state(f->m, &f->wanted));
+    PK_TRY(pk_dict_sort(&f->wanted));
+    PK_TRY(pk_naming_find(d, &f->wanted, f->o->prefix, f->o->source, &f->naming));
+    PK_TRY(pk_naming_apply(&f->naming, d, &f->given));
+    pk_status status = pk_dict_sort(&f->given);
+    if (status != PK_OK) return status == PK_EINVAL ? failure : status;
+    f->state = pk_alloc_zeroed(f->wanted.count);
+    f->used = pk_alloc_zeroed(f->given.count);
+    return f->state && f->used ? PK_OK : pk_no_memory(f->wanted.count);
 }
 
-pk_status pk_module_load(pk_module *m, const char *path, bool strict, pk_fit *fit) {
+static pk_status write_all(const pk_fitting *f) {
+    for (int64_t i = 0; i < f->wanted.count; i++) {
+        pk_tensor *t = f->wanted.item[i].tensor;
+        if (f->state[i] == PK_FIT_FITS)
+            PK_TRY(pk_tensor_copy(t, f->given.item[pk_dict_find(&f->given, f->wanted.item[i].name)].tensor));
+        if (f->state[i] == PK_FIT_RESET) PK_TRY(reset(f, t));
+    }
+    return PK_OK;
+}
+
+static pk_status set_state(pk_fitting *f, const pk_dict *d, pk_status failure) {
+    PK_TRY(begin(f, d, failure));
+    PK_TRY(pk_fit_adapt(f));
+    pk_fit_report(f);
+    bool bad = f->fit->misfit || (f->o->strict && (f->fit->missing || f->fit->unexpected));
+    PK_RETURN_IF(bad, failure, "the weights do not fit this model. %s", f->fit->text);
+    return write_all(f);
+}
+
+pk_status pk_module_set_state(pk_module *m, const pk_dict *d, const pk_load_options *o, pk_status failure,
+                              pk_fit *fit) {
+    pk_fit own;
+    pk_fitting f = {.m = m, .o = o, .fit = fit ? fit : &own};
+    memset(f.fit, 0, sizeof *f.fit);
+    pk_status status = set_state(&f, d, failure);
+    pk_dict_clear(&f.wanted);
+    pk_dict_clear(&f.given);
+    pk_free(f.state);
+    pk_free(f.used);
+    return status;
+}
+
+pk_status pk_module_load(pk_module *m, const char *path, const pk_load_options *o, pk_fit *fit) {
     pk_dict d = {0};
-    PK_TRY(pk_safetensors_load(path, &d));
-    pk_status status = pk_module_set_state(m, &d, strict, PK_EFORMAT, fit);
+    PK_TRY(pk_tensors_load(path, &o->pick, true, &d, NULL));
+    pk_status status = pk_module_set_state(m, &d, o, PK_EFORMAT, fit);
     pk_dict_clear(&d);
     return status == PK_EFORMAT ? pk_fail_prefix(status, "%s: ", path) : status;
 }

@@ -324,17 +324,30 @@ static int parse_file(lua_State *L) {
 
 typedef struct load_options {
     bool strict;
+    int head, resize;
+    char prefix[64], source[64], key[64];
 } load_options;
 
 static const pk_field load_fields[] = {
     {.name = "strict", .type = PK_BOOL, .offset = offsetof(load_options, strict), .def = 1,
      .doc = "missing and unexpected names are an error"},
+    {.name = "head", .type = PK_ENUM, .offset = offsetof(load_options, head), .choices = "keep|reset",
+     .doc = "what becomes of a classifier of another number of classes: an error, or made anew"},
+    {.name = "resize", .type = PK_ENUM, .offset = offsetof(load_options, resize), .choices = PK_RESIZE_CHOICES,
+     .doc = "kernels and position maps of another size or grid: an error, centred, or stretched"},
+    {.name = "prefix", .type = PK_TEXT, .offset = offsetof(load_options, prefix),
+     .doc = "only names that begin so, without it; found out where all names share one"},
+    {.name = "source", .type = PK_TEXT, .offset = offsetof(load_options, source),
+     .doc = "whose names the file has: convnext, slak; found out"},
+    {.name = "key", .type = PK_TEXT, .offset = offsetof(load_options, key),
+     .doc = "entry of a PyTorch file that holds the weights"},
 };
 
-static bool read_strict(lua_State *L, int arg, const char *owner) {
-    load_options o;
-    l_read_options(L, arg, owner, load_fields, 1, &o, sizeof o);
-    return o.strict;
+/* The options at arg and the list of opaque classes behind it; leaves a userdata on the stack. */
+static pk_load_options read_load_options(lua_State *L, int arg, const char *owner, load_options *o) {
+    l_read_options(L, arg, owner, load_fields, sizeof load_fields / sizeof *load_fields, o, sizeof *o);
+    return (pk_load_options){o->strict, o->head, o->resize, o->prefix, o->source,
+                             {o->key, read_names(L, arg + 1, "opaque: a class")}};
 }
 
 static int module_save(lua_State *L) {
@@ -356,14 +369,16 @@ static int push_fit(lua_State *L, pk_status status, const pk_fit *fit) {
     return 2;
 }
 
-/* module_load(m, path, {strict=true}) -> true, account of what was passed over. */
+/* module_load(m, path, options, opaque) -> true, account of what was passed over or changed. */
 static int module_load(lua_State *L) {
     pk_fit fit;
     pk_status status;
+    load_options given;
+    lua_settop(L, 4);
     pk_module *m = l_check_module(L, 1);
     const char *path = check_path(L, 2);
-    bool strict = read_strict(L, 3, "load");
-    L_RETRY(L, status, pk_module_load(m, path, strict, &fit));
+    const pk_load_options o = read_load_options(L, 3, "load", &given);
+    L_RETRY(L, status, pk_module_load(m, path, &o, &fit));
     return push_fit(L, status, &fit);
 }
 
@@ -377,17 +392,19 @@ static int module_state(lua_State *L) {
     return 1;
 }
 
-/* module_set_state(m, tensors, {strict=true}) -> true, account of what was passed over; raises what does not fit. */
+/* module_set_state(m, tensors, options) -> the same; raises what does not fit. */
 static int module_set_state(lua_State *L) {
+    load_options given;
     lua_settop(L, 3);
+    lua_pushnil(L);
     pk_fit fit;
     pk_status status;
     pk_module *m = l_check_module(L, 1);
-    bool strict = read_strict(L, 3, "load_state_dict");
+    const pk_load_options o = read_load_options(L, 3, "load_state_dict", &given);
     pk_dict *d = new_dict(L);
     read_tensors(L, 2, d);
     l_check(L, pk_dict_sort(d));
-    L_RETRY(L, status, pk_module_set_state(m, d, strict, PK_EINVAL, &fit));
+    L_RETRY(L, status, pk_module_set_state(m, d, &o, PK_EINVAL, &fit));
     return push_fit(L, status, &fit);
 }
 

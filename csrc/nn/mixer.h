@@ -57,6 +57,7 @@ pk_status pk_inception_add_branches(pk_module *m, const pk_mixer *o, int64_t eac
 pk_status pk_peripheral_make(pk_module *m, const char *name, const pk_mixer *o, int64_t channels, pk_tensor *position);
 /* For merging: the grid of a PeripheralConv, and another explicit one of the same kernel in its place. */
 pk_status pk_peripheral_grid(const pk_module *m, pk_ints *grid);
+const pk_mixer *pk_peripheral_mixer(const pk_module *m); /* its options */
 void pk_peripheral_regrid(pk_module *m, const pk_ints *grid);
 pk_status pk_partial_make(pk_module *m, const char *name, const pk_mixer *o, int64_t channels, pk_tensor *position);
 pk_status pk_inception_make(pk_module *m, const char *name, const pk_mixer *o, int64_t channels);

@@ -218,6 +218,8 @@ pk_status pk_peripheral_grid(const pk_module *m, pk_ints *grid) {
     return pk_mixer_grid(&((const options *)m->options)->mixer, grid);
 }
 
+const pk_mixer *pk_peripheral_mixer(const pk_module *m) { return &((const options *)m->options)->mixer; }
+
 void pk_peripheral_regrid(pk_module *m, const pk_ints *grid) { ((options *)m->options)->mixer.grid = *grid; }
 
 /* For mixers: a bias only without batch norm, the position given or none. */

@@ -6,26 +6,60 @@ local show = require("pelk.show")
 
 local Module = core.Module
 
---- Write all parameters and buffers as safetensors, under their names, in PyTorch's layouts.
+--- Write all parameters and buffers as safetensors (or .npz, by the path's end), under their names, in PyTorch's
+-- layouts; the grids of shared kernels are noted in the metadata.
 -- @string path written beside and renamed
 -- @tab[opt] metadata strings by string
 -- @treturn boolean true, or nil, message
 Module.save = core.module_save
 
---- Read weights written by save, or by PyTorch's safetensors under the same names.
+-- resize = true is the way that changes what the network computes least.
+local resize_words = { [true] = "pad", [false] = "off" }
+
+-- The core's options from the user's: resize as a word, the list of opaque classes apart.
+local function load_options(owner, given)
+  if given == nil then return nil end
+  if type(given) ~= "table" then options.raise(owner .. ": options must be a table, got " .. type(given)) end
+  local o = {}
+  for name, value in pairs(given) do o[name] = value end
+  if type(o.resize) == "boolean" then o.resize = resize_words[o.resize] end
+  local opaque = o.opaque
+  o.opaque = nil
+  return o, opaque
+end
+
+--- Read weights: written by save, or files of other programs: safetensors, .npz, PyTorch's .pth (nothing in it is
+-- executed). Names are pelk's, which are timm's where timm has the model, or those of the authors of ConvNeXt, SLaK,
+-- RepLKNet and InceptionNeXt; whose is found out, as is a prefix that all share ("module.", "backbone."). 1x1
+-- convolutions fit linear layers. The model is changed only when everything fits; what does not is in one message.
 -- @string path
--- @tab[opt] options strict=true: missing and unexpected names are errors
--- @treturn boolean true, or nil, message (the model is unchanged then)
-Module.load = core.module_load
+-- @tab[opt] given
+--   strict=true       missing and unexpected names are errors; else they are passed over
+--   head="keep"       "reset": a classifier of another number of classes is made anew (deviation 0.02 times
+--                     head_init_scale, biases 0) instead of an error
+--   resize=false      kernels and position maps of another size, and shared kernels of another grid. true or "pad":
+--                     centre on centre, new taps 0, so that the network computes what it did (a shared kernel is
+--                     expanded, then projected on the new grid: the mean over each rectangle); "scale": stretched with
+--                     the image, by linear interpolation, the sum of a kernel kept
+--   key               entry of a .pth file, "model_ema" say; without it model, state_dict and the like are looked for
+--   prefix, source    only names that begin so; whose names, "convnext" or "slak"
+--   opaque            classes beside the weights of a .pth file that are passed over, {"mylib.Config", "mylib.*"}
+-- @treturn boolean true and an account of what was passed over or changed ("" when nothing); or nil, message
+function Module.load(m, path, given)
+  return options.call(core.module_load, m, path, load_options("load", given))
+end
 
 --- All parameters and buffers by name, in order, in PyTorch's layouts; views, not copies.
 function Module.state_dict(m) return show.record(core.module_state(m)) end
 
---- Copy values by name from such a table.
+--- Copy values by name from such a table, or from one that pelk.load gave.
 -- @tab dict
--- @tab[opt] options strict=true
+-- @tab[opt] given strict, head, resize, prefix, source as of load
+-- @treturn boolean true and an account of what was passed over or changed
 -- @raise for names and shapes that do not fit; the model is unchanged then
-Module.load_state_dict = core.module_set_state
+function Module.load_state_dict(m, dict, given)
+  return options.call(core.module_set_state, m, dict, (load_options("load_state_dict", given)))
+end
 
 Module.summary = require("pelk.summary")
 Module.merge = require("pelk.merge")
