@@ -21,6 +21,8 @@ describe("parameter counts", function()
     { "pelk_tiny", { width = 1 }, 28681108 },
     { "pelk_tiny_101", { width = 1 }, 28839364 },
     { "convnext_tiny", {}, 28589128 },
+    { "slak_tiny", {}, 50703838 },
+    { "inception_next_tiny", {}, 28055680 },
   }
   if os.getenv("PELK_QUICK") == nil then
     table.insert(cases, { "pelk_small", {}, 84522442 })
@@ -28,6 +30,11 @@ describe("parameter counts", function()
     table.insert(cases, { "pelk_base_101", {}, 149653386 })
     table.insert(cases, { "convnext_small", {}, 50223688 })
     table.insert(cases, { "convnext_base", {}, 88591464 })
+    table.insert(cases, { "slak_small", {}, 91131820 })
+    table.insert(cases, { "slak_base", {}, 157950792 })
+    table.insert(cases, { "inception_next_small", {}, 49374016 })
+    table.insert(cases, { "inception_next_base", {}, 86672136 })
+    table.insert(cases, { "replknet_31b", {}, 79864168 })
   end
   for _, case in ipairs(cases) do
     local about = case[2].width and ", width " .. case[2].width or ""
@@ -67,6 +74,53 @@ describe("names", function()
     end
     local convnext <close> = pelk.models.create("convnext_tiny", { depths = { 1, 1 }, dims = { 8, 8 } })
     assert(convnext:state_dict()["stages.0.blocks.0.conv_dw.weight"])
+  end)
+
+  local function check_names(preset, overrides, shapes)
+    overrides.depths, overrides.dims = { 1, 1 }, { 16, 24 }
+    local m <close> = pelk.models.create(preset, overrides)
+    local dict = m:state_dict()
+    for name, shape in pairs(shapes) do
+      assert(dict[name], preset .. " has no " .. name)
+      assert.are.same(shape, dict[name]:shape(), name)
+    end
+  end
+
+  it("of RepLKNet are those of its files", function()
+    check_names("replknet_31b", { kernels = { 31, 13 } }, {
+      ["stem.0.conv.weight"] = { 16, 3, 3, 3 }, ["stem.1.conv.weight"] = { 16, 1, 3, 3 },
+      ["stem.2.conv.weight"] = { 16, 16, 1, 1 }, ["stem.3.bn.running_var"] = { 16 },
+      ["stages.0.blocks.0.prelkb_bn.weight"] = { 16 }, ["stages.0.blocks.0.pw1.conv.weight"] = { 16, 16, 1, 1 },
+      ["stages.0.blocks.0.large_kernel.lkb_origin.conv.weight"] = { 16, 1, 31, 31 },
+      ["stages.0.blocks.0.large_kernel.small_conv.bn.bias"] = { 16 }, ["stages.0.blocks.0.pw2.bn.weight"] = { 16 },
+      ["stages.1.blocks.1.preffn_bn.running_mean"] = { 24 }, ["stages.1.blocks.1.pw1.conv.weight"] = { 96, 24, 1, 1 },
+      ["transitions.0.0.conv.weight"] = { 24, 16, 1, 1 }, ["transitions.0.1.conv.weight"] = { 24, 1, 3, 3 },
+      ["norm.weight"] = { 24 }, ["head.weight"] = { 1000, 24 },
+    })
+    check_names("replknet_xl", { kernels = { 27, 13 } },
+      { ["stages.0.blocks.0.large_kernel.lkb_origin.conv.weight"] = { 24, 1, 27, 27 } })
+  end)
+
+  it("of InceptionNeXt are timm's", function()
+    check_names("inception_next_tiny", { mlp_ratio = { 4, 3 } }, {
+      ["stem.1.running_mean"] = { 16 }, ["stages.1.downsample.0.weight"] = { 16 },
+      ["stages.0.blocks.0.token_mixer.dwconv_hw.weight"] = { 2, 1, 3, 3 },
+      ["stages.0.blocks.0.token_mixer.dwconv_w.weight"] = { 2, 1, 1, 11 },
+      ["stages.0.blocks.0.token_mixer.dwconv_h.bias"] = { 2 }, ["stages.0.blocks.0.norm.running_var"] = { 16 },
+      ["stages.1.blocks.0.mlp.fc1.weight"] = { 72, 24, 1, 1 }, ["stages.0.blocks.0.gamma"] = { 16 },
+      ["head.fc1.weight"] = { 72, 24 }, ["head.norm.weight"] = { 72 }, ["head.fc2.weight"] = { 1000, 72 },
+    })
+  end)
+
+  it("of SLaK and its dense counterpart name their branches", function()
+    check_names("slak_tiny", { kernels = { 51, 13 } }, {
+      ["stages.0.blocks.0.conv_dw.tall.conv.weight"] = { 20, 1, 51, 5 },
+      ["stages.0.blocks.0.conv_dw.wide.conv.weight"] = { 20, 1, 5, 51 },
+      ["stages.0.blocks.0.conv_dw.small.conv.weight"] = { 20, 1, 5, 5 },
+      ["stages.0.blocks.0.conv_dw.tall.bn.weight"] = { 20 },
+    })
+    check_names("slak_tiny_dense", { kernels = { 51, 13 } },
+      { ["stages.0.blocks.0.conv_dw.large.conv.weight"] = { 20, 1, 51, 51 } })
   end)
 
   it("stand for PyTorch's layouts", function()

@@ -294,7 +294,6 @@ describe("every layer", function()
         if option.required then given[option.name] = assert(values[option.name], option.name) end
       end
       if class.name == "Model" then given.depths, given.dims = { 1 }, { 16 } end
-      if class.name == "InceptionConv" then given.partial = 0.125 end
       if class.name ~= "Lambda" then assert.equal(class.name, nn[class.name](given):class()) end
       assert.truthy(tostring(class):find(class.name .. "(", 1, true))
     end

@@ -58,7 +58,7 @@ void pk_schema_defaults(const pk_field *fields, int count, void *params, size_t 
             if (!isnan(f->def)) *(pk_ints *)p = (pk_ints){1, {(int32_t)f->def}};
             break;
         case PK_FLOATS:
-            if (!isnan(f->def)) *(pk_floats *)p = (pk_floats){1, {(float)f->def}};
+            if (!isnan(f->def)) *(pk_floats *)p = (pk_floats){1, {f->def}};
             break;
         case PK_GRIDS:
         case PK_SEED:
@@ -229,7 +229,7 @@ static bool parse_value(const pk_field *f, void *p, const char *text) {
         return true;
     case PK_FLOATS:
         ((pk_floats *)p)->n = n;
-        for (int i = 0; i < n && i < PK_MAX_STAGES; i++) ((pk_floats *)p)->v[i] = (float)x[i];
+        for (int i = 0; i < n && i < PK_MAX_STAGES; i++) ((pk_floats *)p)->v[i] = x[i];
         return n <= PK_MAX_STAGES;
     default: return false;
     }

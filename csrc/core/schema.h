@@ -10,7 +10,7 @@
 #define PK_SAME (-1) /* a PK_PADDING of "same": output as large as input at stride 1 (kernel's left half, floor) */
 
 typedef struct pk_ints { int32_t n; int32_t v[PK_MAX_LIST]; } pk_ints;
-typedef struct pk_floats { int32_t n; float v[PK_MAX_STAGES]; } pk_floats;
+typedef struct pk_floats { int32_t n; double v[PK_MAX_STAGES]; } pk_floats;
 typedef struct pk_grids { int32_t n; pk_ints v[PK_MAX_STAGES]; } pk_grids;
 
 typedef enum pk_field_type {

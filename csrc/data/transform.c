@@ -43,7 +43,7 @@ static void normalize(const pk_step *s) {
     const normalize_options *o = s->options;
     int64_t pixels = s->from.h * s->from.w, c = s->from.c;
     for (int64_t k = 0; k < c; k++) {
-        float mean = o->mean.v[o->mean.n == 1 ? 0 : k], scale = 1.0f / o->std.v[o->std.n == 1 ? 0 : k];
+        float mean = (float)o->mean.v[o->mean.n == 1 ? 0 : k], scale = 1.0f / (float)o->std.v[o->std.n == 1 ? 0 : k];
         for (int64_t p = 0; p < pixels; p++) s->out[p * c + k] = (s->in[p * c + k] - mean) * scale;
     }
 }

@@ -102,7 +102,7 @@ static void read_floats(lua_State *L, int index, const char *owner, const pk_fie
     int n = list_length(L, index, owner, f, PK_MAX_STAGES);
     for (int i = 0; i < n; i++) {
         push_element(L, index, i);
-        list->v[i] = (float)read_number(L, -1, owner, f, "a number or a list of numbers");
+        list->v[i] = read_number(L, -1, owner, f, "a number or a list of numbers");
         lua_pop(L, 1);
     }
     list->n = n;

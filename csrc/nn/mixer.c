@@ -6,8 +6,33 @@
 #include "ops/grid.h"
 
 int64_t pk_mixer_channels(const pk_mixer *o, int64_t channels) {
-    int64_t g = (int64_t)(o->partial * (double)channels + 1e-9);
-    return g < 1 ? 1 : g;
+    return (int64_t)(o->partial * (double)channels + 1e-9);
+}
+
+const char *pk_mixer_name(const pk_mixer *o) { return o->mixer == PK_MIXER_INCEPTION ? "token_mixer" : "conv_dw"; }
+
+static pk_status check_small(const pk_mixer *o) {
+    bool needed = o->mixer == PK_MIXER_STRIPE || o->mixer == PK_MIXER_INCEPTION;
+    PK_RETURN_IF(o->small_kernel > 0 && o->small_kernel % 2 == 0, PK_EINVAL, "small_kernel must be odd, got %lld",
+                 (long long)o->small_kernel);
+    PK_RETURN_IF(needed && o->small_kernel < 1, PK_EINVAL, "small_kernel is 0, but a mixer '%s' needs it as %s",
+                 o->mixer == PK_MIXER_STRIPE ? "stripe" : "inception",
+                 o->mixer == PK_MIXER_STRIPE ? "the short side of its stripes" : "the side of its square kernel");
+    return PK_OK;
+}
+
+pk_status pk_mixer_check(const pk_mixer *o, int64_t channels) {
+    pk_ints grid;
+    int64_t g = pk_mixer_channels(o, channels), groups = o->mixer == PK_MIXER_INCEPTION ? 3 : 1;
+    PK_RETURN_IF(o->kernel % 2 == 0, PK_EINVAL, "kernel must be odd, got %lld", (long long)o->kernel);
+    PK_RETURN_IF(o->grid.n && o->mixer != PK_MIXER_PERIPHERAL, PK_EINVAL,
+                 "grid is given, but only the mixer 'peripheral' shares weights on one");
+    PK_RETURN_IF(g < 1, PK_EINVAL, "partial %g of %lld channels leaves none to convolve", o->partial, (long long)channels);
+    PK_RETURN_IF(groups * g > channels, PK_EINVAL,
+                 "partial %g of %lld channels for each of the three kernels of a mixer 'inception' is too many: at most 1/3",
+                 o->partial, (long long)channels);
+    PK_TRY(check_small(o));
+    return o->mixer == PK_MIXER_PERIPHERAL ? pk_mixer_grid(o, &grid) : PK_OK;
 }
 
 pk_status pk_mixer_grid(const pk_mixer *o, pk_ints *grid) {
@@ -43,6 +68,9 @@ static pk_status add_depthwise(pk_module *m, const char *name, int64_t channels,
     return pk_options_make(&o, m, name, NULL);
 }
 
+static const char *large_name(const pk_mixer *o) { return o->names == PK_NAMES_REPLK ? "lkb_origin" : "large"; }
+static const char *small_name(const pk_mixer *o) { return o->names == PK_NAMES_REPLK ? "small_conv" : "small"; }
+
 /* A branch: Sequential with conv and, when the mixer is re-parameterisable, bn. */
 static pk_status begin_branch(pk_module *m, const char *name, pk_module **branch) {
     return pk_module_make(m, name, &pk_class_Sequential, NULL, branch);
@@ -58,7 +86,7 @@ static pk_status add_depthwise_branch(pk_module *m, const char *name, const pk_m
 
 static pk_status add_peripheral_branch(pk_module *m, const pk_mixer *o, int64_t channels, pk_tensor *position) {
     pk_module *branch;
-    PK_TRY(begin_branch(m, "large", &branch));
+    PK_TRY(begin_branch(m, large_name(o), &branch));
     PK_TRY(pk_peripheral_make(branch, "conv", o, channels, position));
     return o->reparam ? pk_add_norm(branch, "bn", PK_NORM_BATCH, channels) : PK_OK;
 }
@@ -69,24 +97,19 @@ pk_status pk_mixer_add_branches(pk_module *m, const pk_mixer *o, int64_t channel
         PK_TRY(add_peripheral_branch(m, o, channels, position));
         break;
     case PK_MIXER_STRIPE: /* the short side is the small kernel's (SLaK: 51x5 and 5x51 beside 5x5) */
-        PK_RETURN_IF(o->small_kernel < 1, PK_EINVAL, "a stripe mixer needs small_kernel as its short side, got 0");
         PK_TRY(add_depthwise_branch(m, "tall", o, channels, o->kernel, o->small_kernel));
         PK_TRY(add_depthwise_branch(m, "wide", o, channels, o->small_kernel, o->kernel));
         break;
     default:
-        PK_RETURN_IF(o->kernel % 2 == 0, PK_EINVAL, "kernel must be odd, got %lld", (long long)o->kernel);
-        PK_TRY(add_depthwise_branch(m, "large", o, channels, o->kernel, o->kernel));
+        PK_TRY(add_depthwise_branch(m, large_name(o), o, channels, o->kernel, o->kernel));
     }
-    PK_RETURN_IF(o->small_kernel > 0 && o->small_kernel % 2 == 0, PK_EINVAL, "small_kernel must be odd, got %lld",
-                 (long long)o->small_kernel);
     if (o->small_kernel > 0 && o->small_kernel < o->kernel)
-        PK_TRY(add_depthwise_branch(m, "small", o, channels, o->small_kernel, o->small_kernel));
+        PK_TRY(add_depthwise_branch(m, small_name(o), o, channels, o->small_kernel, o->small_kernel));
     return PK_OK;
 }
 
 pk_status pk_inception_add_branches(pk_module *m, const pk_mixer *o, int64_t each) {
-    PK_TRY(add_depthwise(m, "dwconv_hw", each, o->small_kernel > 0 ? o->small_kernel : 3,
-                         o->small_kernel > 0 ? o->small_kernel : 3, true));
+    PK_TRY(add_depthwise(m, "dwconv_hw", each, o->small_kernel, o->small_kernel, true));
     PK_TRY(add_depthwise(m, "dwconv_w", each, 1, o->kernel, true));
     return add_depthwise(m, "dwconv_h", each, o->kernel, 1, true);
 }
@@ -95,8 +118,9 @@ pk_status pk_mixer_make(pk_module *m, const char *name, const pk_mixer *o, int64
     if (o->mixer == PK_MIXER_INCEPTION) return pk_inception_make(m, name, o, channels);
     bool plain = o->mixer == PK_MIXER_DENSE && !o->reparam && o->small_kernel == 0;
     if (plain && pk_mixer_channels(o, channels) == channels) { /* ConvNeXt: conv_dw.weight, conv_dw.bias */
-        PK_RETURN_IF(o->kernel % 2 == 0, PK_EINVAL, "%s: kernel must be odd, got %lld", name, (long long)o->kernel);
-        return add_depthwise(m, name, channels, o->kernel, o->kernel, true);
+        pk_status status = pk_mixer_check(o, channels);
+        return status == PK_OK ? add_depthwise(m, name, channels, o->kernel, o->kernel, true)
+                               : pk_fail_prefix(status, "%s: ", name);
     }
     return pk_partial_make(m, name, o, channels, position);
 }

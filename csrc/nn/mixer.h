@@ -10,6 +10,8 @@ typedef enum pk_mixer_kind { PK_MIXER_PERIPHERAL, PK_MIXER_DENSE, PK_MIXER_STRIP
 typedef enum pk_position_mode { PK_POSITION_VALID, PK_POSITION_ALL, PK_POSITION_OFF } pk_position_mode;
 typedef enum pk_position_shape { PK_POSITION_MAP, PK_POSITION_CHANNEL } pk_position_shape;
 
+typedef enum pk_mixer_names { PK_NAMES_PELK, PK_NAMES_REPLK } pk_mixer_names; /* large, small; lkb_origin, small_conv */
+
 typedef struct pk_mixer {
     int mixer;            /* pk_mixer_kind */
     int64_t kernel;       /* odd */
@@ -20,12 +22,14 @@ typedef struct pk_mixer {
     int64_t small_kernel; /* of the parallel branch, 0: none; left out where not smaller than kernel */
     double partial;       /* share of the channels that is convolved: the first floor(partial * channels) */
     bool reparam;         /* conv + batch norm branches without bias (PeLK, SLaK, RepLKNet); else one conv with bias */
+    int names;            /* pk_mixer_names of the branches; not an option: the block knows */
 } pk_mixer;
 
-/* The fields of a struct that has a pk_mixer `member`. */
-#define F_MIXER(s, member)                                                                                          \
-    {"mixer", PK_ENUM, offsetof(s, member.mixer), 0, 0, 0, PK_MIXER_KINDS, false, "what mixes pixels"},             \
-    {"kernel", PK_INT, offsetof(s, member.kernel), 51, 1, 4095, NULL, false, "side of the large kernel, odd"},      \
+/* The fields of a struct that has a pk_mixer `member`; with defaults of its own for three of them. */
+#define F_MIXER(s, member) F_MIXER_AS(s, member, PK_MIXER_PERIPHERAL, 51, 0.375)
+#define F_MIXER_AS(s, member, kind, side, share)                                                                    \
+    {"mixer", PK_ENUM, offsetof(s, member.mixer), kind, 0, 0, PK_MIXER_KINDS, false, "what mixes pixels"},          \
+    {"kernel", PK_INT, offsetof(s, member.kernel), side, 1, 4095, NULL, false, "side of the large kernel, odd"},    \
     {"radius", PK_INT, offsetof(s, member.radius), 2, 0, 2048, NULL, false, "of the fine centre (PeLK 4.1)"},       \
     {"base", PK_INT, offsetof(s, member.base), 2, 1, 64, NULL, false, "growth of the rings outside it"},            \
     {"rule", PK_ENUM, offsetof(s, member.rule), 0, 0, 0, "truncate|merge", false, "what becomes of the last ring"}, \
@@ -36,12 +40,16 @@ typedef struct pk_mixer {
      "one map for all channels, or one a channel"},                                                                 \
     {"small_kernel", PK_INT, offsetof(s, member.small_kernel), 5, 0, 4095, NULL, false,                             \
      "side of the parallel small kernel, 0 none"},                                                                  \
-    {"partial", PK_FLOAT, offsetof(s, member.partial), 0.375, 1e-6, 1, NULL, false,                                 \
+    {"partial", PK_FLOAT, offsetof(s, member.partial), share, 1e-6, 1, NULL, false,                                 \
      "share of the channels that is convolved (PeLK 4.3)"},                                                         \
     {"reparam", PK_BOOL, offsetof(s, member.reparam), 1, 0, 0, NULL, false, "branches with batch norms, no bias"}
 
-/* Channels that a mixer convolves, out of `channels`: floor(partial * channels), at least 1. */
+/* Channels that a mixer convolves, out of `channels`: floor(partial * channels). */
 int64_t pk_mixer_channels(const pk_mixer *o, int64_t channels);
+/* Do the options make sense together, for that many channels? The message begins with the option that does not. */
+pk_status pk_mixer_check(const pk_mixer *o, int64_t channels);
+/* "conv_dw"; "token_mixer" where the mixer is InceptionNeXt's. */
+const char *pk_mixer_name(const pk_mixer *o);
 /* The mixer's sharing grid (all ones for dense mixers). */
 pk_status pk_mixer_grid(const pk_mixer *o, pk_ints *grid);
 /* Add a position map for this mixer as parameter "position" of m; nothing when the mode is off. */

@@ -9,10 +9,15 @@
 
 typedef struct mlp_options {
     int64_t channels, hidden;
+    bool conv;
 } mlp_options;
 
 static pk_status mlp_build(pk_module *m) {
     const mlp_options *o = m->options;
+    if (o->conv) {
+        PK_TRY(pk_add_patch_conv(m, "fc1", o->channels, o->hidden, 1, true));
+        return pk_add_patch_conv(m, "fc2", o->hidden, o->channels, 1, true);
+    }
     PK_TRY(pk_add_linear(m, "fc1", o->channels, o->hidden, NULL));
     return pk_add_linear(m, "fc2", o->hidden, o->channels, NULL);
 }
@@ -36,6 +41,7 @@ static pk_status mlp_absorb(pk_module *m, const pk_affine *a, bool behind, bool 
 static const pk_field mlp_fields[] = {
     F_NEED(mlp_options, channels, 1, F_CHANNELS, "size of the last dimension, in and out"),
     F_NEED(mlp_options, hidden, 1, F_CHANNELS, "size between the two linear layers"),
+    F_BOOL(mlp_options, conv, 0, "1x1 convolutions, which files keep as such (InceptionNeXt)"),
 };
 
 const pk_class pk_class_Mlp = {
@@ -58,9 +64,9 @@ static pk_status build(pk_module *m) {
     int64_t hidden = (int64_t)(o->mlp_ratio * (double)o->channels + 1e-9);
     if (o->own_position) PK_TRY(pk_mixer_add_position(m, &o->mixer, pk_mixer_channels(&o->mixer, o->channels)));
     pk_tensor *position = o->own_position ? pk_module_tensor(m, "position") : o->given_position;
-    PK_TRY(pk_mixer_make(m, "conv_dw", &o->mixer, o->channels, position));
+    PK_TRY(pk_mixer_make(m, pk_mixer_name(&o->mixer), &o->mixer, o->channels, position));
     PK_TRY(pk_add_norm(m, "norm", (pk_norm_kind)o->norm, o->channels));
-    const mlp_options mlp = {o->channels, hidden > 0 ? hidden : 1};
+    const mlp_options mlp = {o->channels, hidden > 0 ? hidden : 1, o->conv_mlp};
     PK_TRY(pk_module_make(m, "mlp", &pk_class_Mlp, &mlp, NULL));
     if (o->layer_scale <= 0) return PK_OK;
     return pk_module_parameter(m, "gamma", 1, &o->channels, PK_INIT_CONSTANT, o->layer_scale);
@@ -69,7 +75,7 @@ static pk_status build(pk_module *m) {
 static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     const options *o = m->options;
     pk_tensor *h = pk_tensor_retain(x);
-    for (int i = 0; i < 3; i++) { /* conv_dw, norm, mlp */
+    for (int i = 0; i < 3; i++) { /* mixer, norm, mlp */
         pk_tensor *next;
         pk_status status = pk_module_forward_child(m, i, h, &next);
         pk_tensor_release(h);
@@ -98,6 +104,7 @@ static const pk_field fields[] = {
     F_FLOAT(options, drop_path, 0, 0, 0.999999, "chance to drop the branch for a sample"),
     F_FLOAT(options, layer_scale, 1e-6, 0, 1e6, "initial gamma; 0: no layer scale"),
     F_ENUM(options, norm, PK_NORM_LAYER, "layer|batch", "norm before the MLP"),
+    F_BOOL(options, conv_mlp, 0, "the MLP in 1x1 convolutions, which files keep as such (InceptionNeXt)"),
     F_BOOL(options, own_position, 1, "make a position map (peripheral mixers, unless position_mode is off)"),
 };
 

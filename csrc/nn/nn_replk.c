@@ -2,27 +2,18 @@
 #include <stdio.h>
 
 #include "nn/args.h"
+#include "nn/block.h"
 #include "nn/merge.h"
-#include "nn/mixer.h"
-#include "nn/parts.h"
 
-typedef struct options {
+typedef pk_replk_options options;
+
+typedef struct ffn_options {
     int64_t channels;
-    double ratio; /* inner width over channels */
-    int64_t kernel, small_kernel;
-    double drop_path;
-} options;
+    double ratio, drop_path;
+} ffn_options;
 
-/* A 1x1 convolution without bias and its batch norm: {conv, bn}. */
-static pk_status add_pointwise(pk_module *m, const char *name, int64_t in, int64_t out) {
-    pk_module *pair;
-    PK_TRY(pk_module_make(m, name, &pk_class_Sequential, NULL, &pair));
-    PK_TRY(pk_add_patch_conv(pair, "conv", in, out, 1, false));
-    return pk_add_norm(pair, "bn", PK_NORM_BATCH, out);
-}
-
-static int64_t inner(const options *o) {
-    int64_t n = (int64_t)(o->ratio * (double)o->channels + 1e-9);
+int64_t pk_replk_width(int64_t channels, double ratio) {
+    int64_t n = (int64_t)(ratio * (double)channels + 1e-9);
     return n < 1 ? 1 : n;
 }
 
@@ -42,8 +33,8 @@ static pk_status advance(pk_module *m, int i, const pk_op *activation, pk_tensor
 }
 
 /* x + drop_path(child n-1 (... child 0 (x))), with an activation after each child. */
-static pk_status residual_chain(pk_module *m, const pk_op *const *activation, pk_tensor *x, pk_tensor **y) {
-    const options *o = m->options;
+static pk_status residual_chain(pk_module *m, const pk_op *const *activation, double drop_path, pk_tensor *x,
+                                pk_tensor **y) {
     pk_tensor *h = pk_tensor_retain(x);
     pk_status status = PK_OK;
     for (int i = 0; i < m->nchildren && status == PK_OK; i++) status = advance(m, i, activation[i], &h);
@@ -51,16 +42,16 @@ static pk_status residual_chain(pk_module *m, const pk_op *const *activation, pk
         pk_tensor *in[] = {h, NULL, x};
         pk_args args;
         pk_args_begin(&args, &pk_op_scale_residual);
-        pk_args_set(&args, "p", m->training ? o->drop_path : 0);
+        pk_args_set(&args, "p", m->training ? drop_path : 0);
         status = pk_args_run(&args, in, 3, y);
     }
     pk_tensor_release(h);
     return status;
 }
 
-static void describe(const pk_module *m, char *text, size_t size) {
-    const options *o = m->options;
-    snprintf(text, size, "%lld, inner %lld", (long long)o->channels, (long long)inner(o));
+static void describe_block(int64_t channels, double ratio, double drop_path, char *text, size_t size) {
+    snprintf(text, size, "%lld, inner %lld, drop path %.3g", (long long)channels, (long long)pk_replk_width(channels, ratio),
+             drop_path);
 }
 
 /* The norm in front of pw1, a 1x1 convolution without padding, goes into it. */
@@ -73,25 +64,34 @@ static pk_status merge_front(pk_module *m, pk_merge *r) {
 
 static pk_status replk_build(pk_module *m) {
     const options *o = m->options;
-    const pk_mixer mixer = {.mixer = PK_MIXER_DENSE, .kernel = o->kernel, .small_kernel = o->small_kernel,
-                            .radius = 2, .base = 2, .partial = 1, .reparam = true}; /* the grid's numbers are not used */
+    int64_t width = pk_replk_width(o->channels, o->ratio);
+    pk_mixer mixer = o->mixer;
+    mixer.names = PK_NAMES_REPLK;
+    PK_TRY(pk_mixer_check(&mixer, width));
+    if (o->own_position) PK_TRY(pk_mixer_add_position(m, &mixer, pk_mixer_channels(&mixer, width)));
     PK_TRY(pk_add_norm(m, "prelkb_bn", PK_NORM_BATCH, o->channels));
-    PK_TRY(add_pointwise(m, "pw1", o->channels, inner(o)));
-    PK_TRY(pk_partial_make(m, "large_kernel", &mixer, inner(o), NULL));
-    return add_pointwise(m, "pw2", inner(o), o->channels);
+    PK_TRY(pk_add_pointwise_bn(m, "pw1", o->channels, width, false));
+    PK_TRY(pk_mixer_make(m, "large_kernel", &mixer, width,
+                         o->own_position ? pk_module_tensor(m, "position") : o->given_position));
+    return pk_add_pointwise_bn(m, "pw2", width, o->channels, false);
 }
 
 static pk_status replk_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     static const pk_op *const activation[] = {NULL, &pk_op_relu, &pk_op_relu, NULL};
-    return residual_chain(m, activation, x, y);
+    return residual_chain(m, activation, ((const options *)m->options)->drop_path, x, y);
+}
+
+static void replk_describe(const pk_module *m, char *text, size_t size) {
+    const options *o = m->options;
+    describe_block(o->channels, o->ratio, o->drop_path, text, size);
 }
 
 static const pk_field replk_fields[] = {
     F_NEED(options, channels, 1, F_CHANNELS, "channels"),
-    F_INT(options, kernel, 31, 1, 4095, "side of the large depthwise kernel, odd"),
-    F_INT(options, small_kernel, 5, 0, 4095, "side of the parallel kernel, 0 none"),
+    F_MIXER_AS(options, mixer, PK_MIXER_DENSE, 31, 1),
     F_FLOAT(options, ratio, 1, 1e-6, 64, "inner width over channels"),
     F_FLOAT(options, drop_path, 0, 0, 0.999999, "chance to drop the branch for a sample"),
+    F_BOOL(options, own_position, 1, "make a position map (peripheral mixers, unless position_mode is off)"),
 };
 
 const pk_class pk_class_RepLKBlock = {
@@ -102,38 +102,56 @@ const pk_class pk_class_RepLKBlock = {
     .nfields = F_COUNT(replk_fields),
     .build = replk_build,
     .forward = replk_forward,
-    .describe = describe,
+    .describe = replk_describe,
     .merge = merge_front,
 };
+
+pk_status pk_replk_make(pk_module *m, const char *name, const pk_replk_options *o) {
+    pk_module *made;
+    PK_TRY(pk_module_make(m, name, &pk_class_RepLKBlock, o, &made));
+    ((options *)made->options)->given_position = NULL; /* the mixer has its own reference */
+    return PK_OK;
+}
 
 /* ---- ConvFFN ---- */
 
 static pk_status ffn_build(pk_module *m) {
-    const options *o = m->options;
+    const ffn_options *o = m->options;
+    int64_t width = pk_replk_width(o->channels, o->ratio);
     PK_TRY(pk_add_norm(m, "preffn_bn", PK_NORM_BATCH, o->channels));
-    PK_TRY(add_pointwise(m, "pw1", o->channels, inner(o)));
-    return add_pointwise(m, "pw2", inner(o), o->channels);
+    PK_TRY(pk_add_pointwise_bn(m, "pw1", o->channels, width, false));
+    return pk_add_pointwise_bn(m, "pw2", width, o->channels, false);
 }
 
 static pk_status ffn_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     static const pk_op *const activation[] = {NULL, &pk_op_gelu, NULL};
-    return residual_chain(m, activation, x, y);
+    return residual_chain(m, activation, ((const ffn_options *)m->options)->drop_path, x, y);
+}
+
+static void ffn_describe(const pk_module *m, char *text, size_t size) {
+    const ffn_options *o = m->options;
+    describe_block(o->channels, o->ratio, o->drop_path, text, size);
 }
 
 static const pk_field ffn_fields[] = {
-    F_NEED(options, channels, 1, F_CHANNELS, "channels"),
-    F_FLOAT(options, ratio, 4, 1e-6, 64, "inner width over channels"),
-    F_FLOAT(options, drop_path, 0, 0, 0.999999, "chance to drop the branch for a sample"),
+    F_NEED(ffn_options, channels, 1, F_CHANNELS, "channels"),
+    F_FLOAT(ffn_options, ratio, 4, 1e-6, 64, "inner width over channels"),
+    F_FLOAT(ffn_options, drop_path, 0, 0, 0.999999, "chance to drop the branch for a sample"),
 };
 
 const pk_class pk_class_ConvFFN = {
     .name = "ConvFFN",
     .doc = "x + pw2(gelu(pw1(bn(x)))), both 1x1 convolutions with their batch norms.",
-    .options_size = sizeof(options),
+    .options_size = sizeof(ffn_options),
     .fields = ffn_fields,
     .nfields = F_COUNT(ffn_fields),
     .build = ffn_build,
     .forward = ffn_forward,
-    .describe = describe,
+    .describe = ffn_describe,
     .merge = merge_front,
 };
+
+pk_status pk_conv_ffn_make(pk_module *m, const char *name, int64_t channels, double ratio, double drop_path) {
+    const ffn_options o = {channels, ratio, drop_path};
+    return pk_module_make(m, name, &pk_class_ConvFFN, &o, NULL);
+}

@@ -1,4 +1,4 @@
-/* Norms, linear layers and patch convolutions as children. */
+/* Norms, linear layers and convolutions as children; slices of channels. */
 #include "nn/parts.h"
 
 #include "nn/args.h"
@@ -27,4 +27,36 @@ pk_status pk_add_patch_conv(pk_module *m, const char *name, int64_t in, int64_t 
     pk_options_set(&o, "stride", (double)kernel);
     pk_options_set(&o, "bias", bias);
     return pk_options_make(&o, m, name, NULL);
+}
+
+pk_status pk_add_pointwise_bn(pk_module *m, const char *name, int64_t in, int64_t out, bool relu) {
+    pk_module *unit;
+    PK_TRY(pk_module_make(m, name, &pk_class_Sequential, NULL, &unit));
+    PK_TRY(pk_add_patch_conv(unit, "conv", in, out, 1, false));
+    PK_TRY(pk_add_norm(unit, "bn", PK_NORM_BATCH, out));
+    return relu ? pk_module_make(unit, "nonlinear", &pk_class_ReLU, NULL, NULL) : PK_OK;
+}
+
+/* ---- channels ---- */
+
+pk_status pk_check_channels(const pk_module *m, const pk_tensor *x, int64_t channels) {
+    PK_RETURN_IF(x->ndim != 4 || x->shape[3] != channels, PK_EINVAL, "%s: expected {N,H,W,%lld}, got %s", m->cls->name,
+                 (long long)channels, pk_shape_text(x));
+    return PK_OK;
+}
+
+pk_status pk_channel_slice(pk_tensor *x, int64_t start, int64_t length, pk_tensor **out) {
+    pk_args args;
+    pk_args_begin(&args, &pk_op_narrow);
+    pk_args_set(&args, "dim", -1);
+    pk_args_set(&args, "start", (double)start);
+    pk_args_set(&args, "length", (double)length);
+    return pk_args_run(&args, &x, 1, out);
+}
+
+pk_status pk_channel_join(pk_tensor *const *part, int n, pk_tensor **out) {
+    pk_args args;
+    pk_args_begin(&args, &pk_op_concat);
+    pk_args_set(&args, "dim", -1);
+    return pk_args_run(&args, part, n, out);
 }

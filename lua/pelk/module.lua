@@ -94,7 +94,8 @@ function Module.features(m, x, stages)
   local y = options.call(m.stem, x)
   for i = 1, last do
     local before = y
-    y = m.stages[i](y)
+    if i > 1 and m.transitions then y = options.call(m.transitions[i - 1], y) end -- RepLKNet's stand beside the stages
+    y = options.call(m.stages[i], y)
     maps[i] = wanted[i] and y or nil
     if not wanted[i - 1] then before:free() end
   end

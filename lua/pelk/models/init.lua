@@ -5,7 +5,7 @@ local core = require("pelk.core")
 local options = require("pelk.options")
 local show = require("pelk.show")
 
-local architectures = { "convnext", "pelk" }
+local architectures = { "convnext", "inception_next", "pelk", "replknet", "slak" }
 
 local presets = {}
 for _, file in ipairs(architectures) do
@@ -52,9 +52,11 @@ end
 
 --- Make a model.
 -- @param model a preset's name, or a table of options of nn.Model
--- @tab[opt] overrides options that replace the preset's: num_classes, in_channels, depths, dims, width, kernels,
--- radius, base, rule, grid, position, position_shape, small_kernel, partial, mixer, mlp_ratio, drop_path, layer_scale,
--- stem, head_init_scale, init; and merged: true, or the options of m:merge(), for a model to load merged weights into
+-- @tab[opt] overrides options that replace the preset's: num_classes, in_channels, depths, dims, width, block, mixer,
+-- kernels, radius, base, rule, grid, position, position_shape, small_kernel, partial, mlp_ratio, dw_ratio, drop_path,
+-- layer_scale, stem, reparam, conv_mlp, norm, head, head_init_scale, init. width, mixer, kernels, radius, base, rule,
+-- grid, small_kernel, partial and mlp_ratio are one value, or a list of one a stage. And merged: true,
+-- or the options of m:merge(), for a model to load merged weights into
 -- @treturn Module with fresh weights (pelk.manual_seed decides them)
 -- @raise for options that do not exist or do not fit
 -- @usage local m = pelk.models.create("pelk_tiny", { num_classes = 10, kernels = { 31, 29, 27, 13 } })
