@@ -1,106 +1,95 @@
--- Whole models against an independent implementation in PyTorch (spec/torch/reference.py), in double precision there.
+-- Networks and blocks against independent modules in PyTorch (spec/torch/family.py), in double precision: outputs,
+-- gradients of inputs and parameters, batch norms' running statistics, feature maps. Their weights are loaded strictly,
+-- so every name and shape is held as well.
 local pelk = require("pelk")
 local core = require("pelk.core")
-local help = require "spec.help"
-local json = require("pelk.json")
+local cases = require("spec.torch.cases")
+local formula = require("spec.torch.formula")
+local help = require("spec.help")
+local jobs = require("spec.torch.jobs")
 
-local python = help.python "torch, numpy"
+local python = jobs.python()
 
--- The largest difference over the largest value (least: where that value is a rounded zero).
-local function difference(ours, theirs, least)
-  local scale = math.max(theirs:abs():max():item(), least or 1e-30)
-  return (ours - theirs):abs():max():item() / scale
+local function largest(t) return t:abs():max():item() end
+
+-- The largest difference over the largest value, or over `instead` where that is a rounded zero.
+local function difference(ours, theirs, instead)
+  assert.are.same(theirs:shape(), ours:shape())
+  local scale = largest(theirs)
+  if scale < 1e-9 then scale = assert(instead, "zeros") end
+  return largest(ours:contiguous() - theirs) / scale
 end
 
-local function run(config, size, training)
-  local dir = help.folder()
-  pelk.manual_seed(7)
-  local model = pelk.models.create(config)
-  -- weights large enough that every part matters; running statistics that are not 0 and 1
-  for name, t in pairs(model:state_dict()) do
-    if name:find("running_var") then
-      t:copy_(pelk.rand(t:shape()) + 0.5)
-    elseif name:find("gamma") then
-      pelk.no_grad(function() t:copy_(pelk.rand(t:shape()) + 0.5) end)
-    else
-      pelk.no_grad(function() t:copy_(t + pelk.randn(t:shape()) * 0.05) end)
-    end
-  end
-  local options = model:options()
-  options.training, options.label_smoothing = training, 0.1
-  local h, w = size[1], size[2]
-  local x = pelk.randn({ 3, h, w, options.in_channels }):requires_grad_(true)
-  local labels = {}
-  for i = 1, 3 do labels[i] = i % options.num_classes + 1 end
-  local y = pelk.tensor(labels, { 3 }, { dtype = "int32" })
-  assert(core.write_file(dir .. "/config.json", json.encode(options)))
-  assert(model:save(dir .. "/weights.safetensors"))
-  assert(core.save_tensors(dir .. "/inputs.safetensors", { x = x:detach(), labels = y }))
-  local command = ("%s spec/torch/reference.py '%s' 2>'%s/log'"):format(python, dir, dir)
-  assert(os.execute(command), "reference.py failed, see " .. dir)
-  local theirs = assert(core.load_tensors(dir .. "/result.safetensors"))
-  help.remove(dir)
-
-  model:train(training)
-  local logits = model(x)
-  pelk.ops.cross_entropy(logits, y, { label_smoothing = 0.1 }):backward()
-  local worst = { logits = difference(logits, theirs.logits), ["x.grad"] = difference(x.grad, theirs["x.grad"]) }
-  -- gradients of the parameters, in PyTorch's layouts: put them where the values are and take the state
-  local grads = model:clone()
-  local by_name = {}
-  for _, pair in ipairs(model:named_parameters()) do by_name[pair.name] = pair.tensor.grad end
+-- Gradients by name in PyTorch's layouts: put where the values are, they come out as the state does.
+local function gradients(m)
+  local copy, by_name = m:clone(), {}
+  for _, pair in ipairs(m:named_parameters()) do by_name[pair.name] = pair.tensor.grad end
   pelk.no_grad(function()
-    for _, pair in ipairs(grads:named_parameters()) do
-      local g = by_name[pair.name]
-      pair.tensor:copy_(g or pelk.zeros(pair.tensor:shape()))
+    for _, pair in ipairs(copy:named_parameters()) do
+      pair.tensor:copy_(by_name[pair.name] or pelk.zeros(pair.tensor:shape()))
     end
   end)
-  for name, g in pairs(grads:state_dict()) do
-    -- with every tap embedded, the batch norm takes the embedding out again: an exact zero, rounded on both sides
-    local least = options.position == "all" and name:find("position") and 1e-2 or nil
+  return copy:state_dict()
+end
+
+-- How much everything that the module gives differs from the job's result, by name.
+local function compare(m, dir, size, training)
+  assert(m:load(dir .. "/weights.safetensors"))
+  local theirs = assert(core.load_tensors(dir .. "/result.safetensors"))
+  local o = m:options()
+  local x = formula.values("x", { size[1], size[2], size[3], o.in_channels or o.channels }):requires_grad_(true)
+  m:train(training)
+  local y = m(x)
+  y:backward(formula.values("dy", y:shape()))
+  local worst = { y = difference(y, theirs.y), ["x.grad"] = difference(x.grad, theirs["x.grad"]) }
+  -- what stands before a batch norm and is constant in a channel has no gradient: that zero is held to the largest one
+  local most = 0
+  for name, t in pairs(theirs) do if name:find("^grad%.") then most = math.max(most, largest(t)) end end
+  for name, g in pairs(gradients(m)) do
     local wanted = theirs["grad." .. name]
-    if wanted then worst["grad " .. name] = difference(g:contiguous(), wanted, least) end
+    if wanted then worst["grad " .. name] = difference(g, wanted, most) end
   end
-  if training then
-    for name, t in pairs(model:state_dict()) do
-      if name:find("running") then worst["stats " .. name] = difference(t, theirs["stats." .. name]) end
-    end
+  for name, t in pairs(m:state_dict()) do
+    if name:find("running") then worst["stats " .. name] = difference(t, theirs["stats." .. name]) end
+  end
+  if theirs["feature.1"] then
+    for i, map in ipairs(m:features(x)) do worst["feature " .. i] = difference(map, theirs["feature." .. i]) end
   end
   return worst
 end
 
-local function spec(name, overrides)
-  local s = pelk.models.spec(name)
-  for k, v in pairs(overrides or {}) do s[k] = v end
-  s.drop_path = 0 -- drawn at random: not to be compared
-  return s
-end
-
-local small = { depths = { 1, 1, 2, 1 }, dims = { 16, 24, 32, 40 }, num_classes = 7 }
-local cases = {
-  { "pelk_nano", spec("pelk_nano"), { 28, 28 } },
-  { "pelk_tiny, narrow and shallow", spec("pelk_tiny", small), { 64, 96 } },
-  { "pelk_tiny_101, position all", spec("pelk_tiny_101", { depths = small.depths, dims = small.dims,
-    position = "all" }), { 64, 64 } },
-  { "pelk_tiny, a position map a channel", spec("pelk_tiny", { depths = { 1, 1 }, dims = { 16, 24 },
-    kernels = { 31, 13 }, position_shape = "channel", small_kernel = { 5, 3 } }), { 40, 28 } },
-  { "dense 31 and 13, odd sizes, no position", spec("pelk_tiny", { depths = { 1, 1 }, dims = { 16, 24 },
-    mixer = "dense", kernels = { 31, 13 }, position = "off", partial = 1 }), { 45, 39 } },
-  { "convnext_tiny, narrow and shallow", spec("convnext_tiny", small), { 64, 64 } },
-}
-
-describe("a whole model agrees with PyTorch", function()
-  if not python then
-    print("skipped: python3-torch is not installed (whole models against PyTorch)")
-    return
-  end
-  for _, case in ipairs(cases) do
+-- One process for all; a spec for each.
+local function hold(list, make, bound)
+  local dirs = {}
+  for _, case in ipairs(list) do
     for _, training in ipairs({ true, false }) do
-      it(case[1] .. (training and ", training" or ", eval"), function()
-        for what, d in pairs(run(case[2], case[3], training)) do
-          assert(d < 1e-4, ("%s differs by %.3g of the largest value"):format(what, d))
-        end
-      end)
+      local m <close> = make(case)
+      case.kind = m:class()
+      dirs[#dirs + 1] = jobs.prepare(case.kind, m:options(), case[#case], training)
     end
   end
+  setup(function() jobs.run(python, dirs) end)
+  teardown(function() for _, dir in ipairs(dirs) do help.remove(dir) end end)
+  for i, dir in ipairs(dirs) do
+    local case, training = list[(i + 1) // 2], i % 2 == 1
+    it(case[1] .. (training and ", training" or ", eval"), function()
+      local m <close> = make(case)
+      for what, d in pairs(compare(m, dir, case[#case], training)) do
+        assert(d < bound, ("%s differs by %.3g of the largest value"):format(what, d))
+      end
+    end)
+  end
+end
+
+describe("PyTorch agrees with a whole network:", function()
+  if not python then
+    print("skipped: python3-torch is not installed (networks and blocks against PyTorch)")
+    return
+  end
+  hold(cases.networks, function(case) return pelk.models.create(case[2]) end, 1e-4)
+end)
+
+describe("PyTorch agrees with a single block:", function()
+  if not python then return end
+  hold(cases.blocks, function(case) return pelk.nn[case[2]](case[3]) end, 1e-5)
 end)

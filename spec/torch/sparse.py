@@ -12,7 +12,7 @@ import sys
 import torch
 import torch.nn.functional as F
 
-from reference import load, save
+from files import load, save
 
 M = (1 << 64) - 1
 
