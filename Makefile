@@ -19,6 +19,7 @@ STB_INCDIR      ?= /usr/include
 # Installation, as LuaRocks passes it.
 INST_LIBDIR ?= /usr/local/lib/lua/5.4
 INST_LUADIR ?= /usr/local/share/lua/5.4
+INST_BINDIR ?= /usr/local/bin
 
 MACHINE := $(shell $(CC) -dumpmachine)
 ifneq (,$(findstring x86_64,$(MACHINE)))
@@ -125,7 +126,7 @@ help:
 	@echo 'make bench      time the kernels and networks: a table, and $(BUILD)/bench.csv'
 	@echo 'make asan       the checks and specs under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make deps       install what is missing (Debian packages, with sudo where needed)'
-	@echo 'make install    into INST_LIBDIR and INST_LUADIR (LuaRocks calls it)'
+	@echo 'make install    into INST_LIBDIR, INST_LUADIR and INST_BINDIR (LuaRocks calls it)'
 	@echo 'make clean      remove $(BUILD)'
 	@echo 'Variables: CC CFLAGS BUILD PELK_ISA PELK_NUM_THREADS'
 
@@ -166,6 +167,7 @@ install: all
 	mkdir -p '$(INST_LIBDIR)/pelk' '$(INST_LUADIR)'
 	cp $(BUILD)/pelk/core.so '$(INST_LIBDIR)/pelk/core.so'
 	cp -R lua/pelk '$(INST_LUADIR)/'
+	mkdir -p '$(INST_BINDIR)' && cp bin/pelk '$(INST_BINDIR)/pelk' && chmod 755 '$(INST_BINDIR)/pelk'
 
 clean:
 	rm -rf $(BUILD)

@@ -16,3 +16,4 @@ lua5.4 -e '
   local pelk = require("pelk")
   local y = pelk.models.create("pelk_nano")(pelk.randn({ 2, 28, 28, 1 }))
   assert(y:size(1) == 2 and y:size(2) == 10, tostring(y))'
+"$tmp/tree/bin/pelk" summary --model pelk_nano --input_size 28 | grep -q Linear

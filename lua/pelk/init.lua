@@ -55,6 +55,7 @@ end
 local lazy = {
   ops = {"pelk.ops"}, nn = {"pelk.nn"}, models = {"pelk.models"}, optim = {"pelk.optim"},
   data = {"pelk.data"}, viz = {"pelk.viz"}, sparse = {"pelk.sparse"},
+  recipes = {"pelk.recipes"},
   train = {"pelk.train", "train"}, evaluate = {"pelk.train", "evaluate"},
   export_onnx = {"pelk.onnx"},
 }

@@ -1,0 +1,159 @@
+-- The pelk command, run as a user runs it; and the recipes it takes.
+local pelk = require("pelk")
+local core = require("pelk.core")
+local help = require "spec.help"
+
+local program = ("LUA_CPATH=%q lua5.4 bin/pelk "):format(package.cpath)
+
+--- Status, standard output and standard error of a command line.
+local function pelk_command(words)
+  local dir = help.folder()
+  local _, _, status = os.execute(("%s %s >'%s/out' 2>'%s/err'"):format(program, words, dir, dir))
+  local out, err = help.read(dir .. "/out"), help.read(dir .. "/err")
+  help.remove(dir)
+  return status, out, err
+end
+
+--- A folder with a small MNIST-like data set is too much to make: Fashion-MNIST, where it is installed.
+local there, missing = pelk.data.fashion_mnist({ split = "test" })
+local small = "--data_set fashion_mnist --limit 192 --batch_size 32 --model pelk_nano --depths 1 1 --dims 8 16 "
+  .. "--kernel_size 13 7 --quiet "
+
+describe("pelk", function()
+  it("teaches", function()
+    local status, out = pelk_command("--help")
+    assert.are.equal(0, status)
+    for _, command in ipairs({ "train", "eval", "predict", "summary", "export", "bench" }) do
+      assert.truthy(out:find("pelk " .. command, 1, true))
+      local code, text = pelk_command(command .. " --help")
+      assert.are.equal(0, code)
+      assert.truthy(text:find("%-%-threads"))
+    end
+    assert.truthy(select(2, pelk_command("train --help")):find("--update_freq", 1, true))
+    assert.truthy(select(2, pelk_command("--version")):find("pelk " .. pelk._VERSION, 1, true))
+  end)
+
+  it("ends with status 2 and a hint after wrong use, 1 after failures", function()
+    for words, wanted in pairs({
+      [""] = "", ["trian"] = "did you mean 'train'", ["train --modle x"] = "did you mean 'model'",
+      ["train --epochs many"] = "--epochs must be a whole number", ["train --model pelk_nano"] = "--data_set is",
+      ["summary --depth"] = "wants a value", ["train --opt adam"] = "adamw, sgd, lamb", ["export"] = "--output",
+      ["predict"] = "wants pictures", ["train -x"] = "unknown flag",
+    }) do
+      local status, _, err = pelk_command(words)
+      assert.are.equal(2, status, words)
+      assert.truthy((err:gsub("adamw sgd lamb", "adamw, sgd, lamb")):find(wanted, 1, true), words .. ": " .. err)
+    end
+    local status, _, err = pelk_command("summary --model pelk_nanoo")
+    assert.are.equal(1, status)
+    assert.truthy(err:find("did you mean 'pelk_nano'", 1, true), err)
+    assert.are.equal(1, (pelk_command("eval --run /nowhere")))
+  end)
+
+  it("summarises and measures", function()
+    local _, names = pelk_command("summary")
+    assert.truthy(names:find("pelk_tiny"))
+    local status, out = pelk_command("summary --model pelk_nano --input_size 28")
+    assert.are.equal(0, status)
+    assert.truthy(out:find("parameters"))
+    status, out = pelk_command("bench --model pelk_nano --depths 1 1 --dims 8 16 --kernel_size 13 7 --input_size 12 "
+      .. "--batch_size 2 --repeats 1")
+    assert.are.equal(0, status)
+    assert.truthy(out:find("training step") and out:find("inference"))
+  end)
+
+  if not there then
+    print("skipped: " .. missing .. " (pelk train)")
+    return
+  end
+
+  it("trains, evaluates and exports a run", function()
+    local dir = help.folder(true)
+    local status, out, err = pelk_command("train " .. small .. "--epochs 2 --update_freq 2 --model_ema --tensorboard "
+      .. "--opt lamb --drop_path 0.1 --layer_decay 0.9 --output_dir " .. dir)
+    assert.are.equal(0, status, err)
+    assert.truthy(out:find("ema top%-1"))
+    status, out = pelk_command(("eval --run %s --confusion"):format(dir))
+    assert.are.equal(0, status)
+    assert.truthy(out:find("on 192 images") and out:find("Sneaker"))
+    status = pelk_command(("export --run %s --merge --output %s/merged.safetensors"):format(dir, dir))
+    assert.are.equal(0, status)
+    assert.truthy(core.load_tensors(dir .. "/merged.safetensors"))
+    local sparse = help.folder(true)
+    status, out, err = pelk_command(("train %s --epochs 1 --sparse --sparsity 0.5 --update_frequency 2 --finetune "
+      .. "%s/last.safetensors --output_dir %s"):format(small, dir, sparse))
+    assert.are.equal(0, status, err)
+    assert.truthy(out:find("train loss"))
+    assert.truthy(core.load_tensors(sparse .. "/last.sparse.safetensors"))
+    help.remove(sparse)
+    status, out, err = pelk_command("train " .. small .. "--epochs 2 --output_dir " .. dir)
+    assert.are.equal(1, status)
+    assert.truthy(err:find("holds a run already") and out == "")
+    help.remove(dir)
+  end)
+
+  it("saves and ends with 128 + the signal, within ten seconds, and goes on to the same weights", function()
+    local whole = help.folder(true)
+    local words = "train " .. small .. "--epochs 3 --seed 5 --model_ema --model_ema_decay 0.9 --output_dir "
+    assert.are.equal(0, (pelk_command(words .. whole)))
+    for signal, wanted in pairs({ INT = 130, TERM = 143, USR1 = 138 }) do
+      local dir = help.folder(true)
+      -- the signal comes when the first epoch is in the log; then the command has ten seconds
+      local script = ([[
+        set -m
+        exec 3>&2
+        %s %s >/dev/null 2>&1 & p=$!
+        until [ -s %s/log.jsonl ]; do sleep 0.01; kill -0 $p || exit 99; done
+        kill -%s $p
+        ( sleep 10; kill -9 $p 2>/dev/null ) 2>/dev/null & dog=$!
+        wait $p; status=$?
+        kill $dog 2>/dev/null
+        exit $status]]):format(program, words .. dir, dir, signal)
+      local path = os.tmpname()
+      help.write(path, script)
+      local _, _, status = os.execute("bash " .. path .. " 2>/dev/null")
+      os.remove(path)
+      assert.are.equal(wanted, status, signal)
+      assert.are.equal(0, (pelk_command(words .. dir .. " --resume")))
+      local ours, theirs = core.load_tensors(dir .. "/last_ema.safetensors"),
+        core.load_tensors(whole .. "/last_ema.safetensors")
+      for name, value in pairs(theirs) do assert(value:equal(ours[name]), name .. " differs after SIG" .. signal) end
+      help.remove(dir)
+    end
+    help.remove(whole)
+  end)
+end)
+
+describe("recipes", function()
+  it("hold the papers' values, each with its source", function()
+    local r = pelk.recipes.get("convnext", "base")
+    assert.are.same({ 300, 4096, 4e-3, 20, 0.05, 0.5, 0.9999, 0.8, 1.0, 0.25, 0.1 }, { r.epochs, r.total_batch, r.lr,
+      r.warmup_epochs, r.weight_decay, r.drop_path, r.model_ema_decay, r.mixup, r.cutmix, r.reprob, r.smoothing })
+    r = pelk.recipes.get("replknet")
+    assert.are.same({ 2048, 10, 0.5 }, { r.total_batch, r.warmup_epochs, r.drop_path })
+    r = pelk.recipes.get("slak", "tiny")
+    assert.are.same({ 0.5, 2000, 0.4, 0.1 }, { r.prune_rate, r.update_frequency, r.sparsity, r.drop_path })
+    assert.are.same({ 0.3, 100 }, { pelk.recipes.get("pelk", "base").prune_rate,
+      pelk.recipes.get("pelk", "base").update_frequency })
+    r = pelk.recipes.get("finetune384", "large")
+    assert.are.same({ 30, 512, 5e-5, 0, 1e-8, 0.7, 0.001, 0.95, 0, 0, 384 }, { r.epochs, r.total_batch, r.lr,
+      r.warmup_epochs, r.weight_decay, r.layer_decay, r.head_init_scale, r.drop_path, r.mixup, r.cutmix, r.input_size })
+    for _, name in ipairs(pelk.recipes.list()) do
+      local sources = pelk.recipes.sources(name)
+      for key in pairs(pelk.recipes.get(name)) do assert(#sources[key] > 10, name .. "." .. key) end
+    end
+    assert.truthy(pelk.recipes.sources("pelk").lr:find("^inferred"))
+    help.raises("did you mean 'slak'", pelk.recipes.get, "slack")
+    help.raises("of size huge", pelk.recipes.get, "slak", "huge")
+  end)
+
+  it("become options of train and of the model", function()
+    local o = pelk.recipes.options(pelk.recipes.get("convnext", "tiny"), 256)
+    assert(math.abs(o.optimizer.lr - 4e-3 / 16) < 1e-12)
+    local small_model = { dims = { 8, 8, 8, 8 }, num_classes = 3 }
+    for k, v in pairs(o.model) do small_model[k] = v end
+    local m = pelk.models.create("convnext_tiny", small_model)
+    assert(pelk.optim.adamw(m, { lr = o.optimizer.lr, beta1 = o.optimizer.beta1, eps = o.optimizer.eps }))
+    assert.are.equal(0.9999, o.ema.decay)
+  end)
+end)
