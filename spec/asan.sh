@@ -7,6 +7,7 @@ set -u
 bad=0
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 ASAN_OPTIONS=detect_leaks=1 "$BUILD/check" || bad=1
+export PELK_ONNXRUNTIME="${PELK_ONNXRUNTIME:-build/onnx}" # not one more for this build
 preload="$(${CC:-cc} -print-file-name=libasan.so) $(${CC:-cc} -print-file-name=libubsan.so)"
 for spec in spec/*_spec.lua; do
   [ "$spec" = spec/torch_spec.lua ] && continue

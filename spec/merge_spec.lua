@@ -103,6 +103,57 @@ describe("batch norms", function()
   end)
 end)
 
+describe("random stacks of layers", function()
+  local C = 4
+  local makers = {
+    function() return nn.BatchNorm(C) end,
+    function() return nn.BatchNorm(C, { affine = false }) end,
+    function(pick) return nn.Conv2d(C, C, { kernel = pick(1, 3), padding = pick(0, 1), bias = pick(0, 1) == 1 }) end,
+    function(pick) return nn.Conv2d(C, C, { kernel = 3, padding = "same", groups = pick(1, 2) }) end,
+    function(pick)
+      return nn.DepthwiseConv(C, { kernel = pick(1, 3), padding = pick(0, 1), bias = pick(0, 1) == 1 })
+    end,
+    function(pick) return nn.StripeConv({ channels = C, kernel = 5, short_side = 3, bias = pick(0, 1) == 1 }) end,
+    function(pick) return nn.PeripheralConv({ channels = C, kernel = 9, bias = pick(0, 1) == 1,
+      position_mode = ({ "valid", "all", "off" })[pick(1, 3)] }) end,
+    function(pick) return nn.Linear(C, C, { bias = pick(0, 1) == 1 }) end,
+    function() return nn.ReLU() end,
+    function() return nn.Identity() end,
+    function(_, stack) return nn.Residual(table.unpack(stack())) end,
+    function(_, stack) return nn.Sequential(table.unpack(stack())) end,
+    function() return nn.LayerNorm(C) end,
+    function(pick) return nn.PartialConv({ channels = C, kernel = 7, radius = pick(1, 2), partial = pick(1, 2) / 2,
+      small_kernel = pick(0, 1) * 5 }) end,
+    function() return nn.Block({ channels = C, kernel = 7, norm = "batch", layer_scale = 1 }) end,
+  }
+
+  it("merge to the same function", function()
+    pelk.manual_seed(13)
+    local folded = 0
+    for _ = 1, 60 do
+      local function pick(low, high) return pelk.randint(low, high, { 1 }):item() end
+      local function stack(depth)
+        local layers = {}
+        for i = 1, pick(1, 5) do
+          layers[i] = makers[pick(1, depth > 1 and 10 or #makers)](pick, function()
+            local inner = stack(depth + 1)
+            -- a residual branch keeps its size: paddings that do not are left out
+            for j = #inner, 1, -1 do
+              local o = inner[j]:options()
+              if math.type(o.padding) and o.padding ~= (o.kernel - 1) / 2 then table.remove(inner, j) end
+            end
+            return inner
+          end)
+        end
+        return layers
+      end
+      local _, report = check(randomise(nn.Sequential(table.unpack(stack(1)))), pelk.randn({ 1, 16, 15, C }))
+      for _, row in ipairs(report) do folded = folded + (row.kind == "folded" and 1 or 0) end
+    end
+    assert(folded > 20)
+  end)
+end)
+
 describe("merging", function()
   before_each(function() pelk.manual_seed(12) end)
   local x = pelk.randn({ 2, 40, 36, 1 })

@@ -186,15 +186,17 @@ pk_order pk_onnx_order(const pk_onnx *g, int i) {
     return own ? PK_OWN_ORDER : PK_CHANNELS_FIRST;
 }
 
+/* Channels first only where nothing else would have to be turned: where our order stands, norms and slices need it. */
 pk_order pk_onnx_common_order(const pk_onnx *g) {
-    bool first = false;
+    bool own = false, first = false;
     for (int i = 0; i < g->call->nin; i++) {
         const pk_graph_tensor *e = g->in[i] ? pk_onnx_find(g, g->in[i]) : NULL;
         if (!e || e->constant) continue;
         if (e->t->ndim != 4) return PK_OWN_ORDER;
-        first |= pk_onnx_order(g, i) == PK_CHANNELS_FIRST;
+        own |= e->value[PK_CHANNELS_FIRST] < 0;
+        first |= e->value[PK_OWN_ORDER] < 0;
     }
-    return first ? PK_CHANNELS_FIRST : PK_OWN_ORDER;
+    return first && !own ? PK_CHANNELS_FIRST : PK_OWN_ORDER;
 }
 
 bool pk_onnx_is_constant(pk_onnx *g, int i) {

@@ -8,20 +8,35 @@ local runtime = {}
 
 local home = os.getenv("PELK_ONNXRUNTIME") or (os.getenv("BUILD") or "build") .. "/onnx"
 
-local function runs(command) return os.execute(command .. " >/dev/null 2>&1") == true end
+-- Other programs run without the sanitizers that may be preloaded into this one.
+local alone = "env -u LD_PRELOAD "
+
+local function runs(command) return os.execute(alone .. command .. " >/dev/null 2>&1") == true end
 
 local function is_installed()
   local script = "require(require('path').resolve('%s', 'node_modules', 'onnxruntime-node'))"
   return runs(('node -e "%s"'):format(script:format(home)))
 end
 
+-- Run a Python script with the onnx package: true, or nil and what it said; nothing where there is no such Python.
+function runtime.python(script, log)
+  for _, python in ipairs({ "python3", "/usr/bin/python3" }) do
+    if runs(python .. " -c 'import onnx'") then
+      local done = os.execute(("%s%s '%s' >'%s' 2>&1"):format(alone, python, script, log))
+      return done, not done and help.read(log) or nil
+    end
+  end
+  return true
+end
+
 -- Whether models can be run; else why not.
 function runtime.find()
-  if not runs("command -v node") then return nil, "node is not installed" end
+  if not runs("node --version") then return nil, "node is not installed" end
   if is_installed() then return true end
-  if not runs("command -v npm") then return nil, "npm is not installed" end
+  if not runs("npm --version") then return nil, "npm is not installed" end
   local install = "npm install --ignore-scripts --no-audit --no-fund --prefix '%s' onnxruntime-node@1"
-  runs(("mkdir -p '%s' && timeout 300 " .. install):format(home, home))
+  runs(("mkdir -p '%s'"):format(home))
+  runs("timeout 300 " .. install:format(home))
   if is_installed() then return true end
   return nil, "onnxruntime-node could not be installed"
 end
@@ -37,7 +52,7 @@ end
 
 -- Run all models of the folder, in one process.
 function runtime.run(dir)
-  local command = ("node spec/onnx/run.js '%s' '%s' 2>'%s/log'"):format(home, dir, dir)
+  local command = ("%snode spec/onnx/run.js '%s' '%s' 2>'%s/log'"):format(alone, home, dir, dir)
   assert(os.execute(command), "run.js failed: " .. help.read(dir .. "/log"))
 end
 
