@@ -191,6 +191,26 @@ describe("mistakes", function()
     fails("mixer", pelk.models.create, "pelk_nano", { mixer = "spectral" })
     fails("num_classes", pelk.models.create, "pelk_nano", { num_classes = 0 })
     fails("got number", pelk.models.create, 3)
+    local create = pelk.models.create
+    fails("^[^:]*:?%d*:? ?Model: stage 2: kernel must be odd, got 8", create, "pelk_nano", { kernels = { 7, 8, 7 } })
+    fails("Model: stage 3: .*radius is 4, wanted 0 to 3", create, "pelk_nano", { radius = { 2, 2, 4 } })
+    fails("stage 1: partial 0.01 of 32 channels leaves none", create, "pelk_nano", { partial = { 0.01, 1, 1 } })
+    fails("stage 2: small_kernel must be odd, got 4", create, "pelk_nano", { small_kernel = { 5, 4, 5 } })
+    fails("stage 1: small_kernel is 0, but a mixer 'stripe' needs it", create, "slak_tiny", { small_kernel = 0 })
+    fails("stage 1: partial 0.375 of 124 .* 'inception' is too many", create, "pelk_tiny", { mixer = "inception" })
+    fails("stage 2: grid is given, but only the mixer 'peripheral'", create, "pelk_nano",
+      { grid = { { 3, 1, 3 }, { 3, 1, 3 }, {} }, mixer = { "peripheral", "dense", "dense" } })
+    fails("grid has 2 values, but depths says 3 stages", create, "pelk_nano", { grid = { { 3, 1, 3 }, { 1 } } })
+    fails("stage 1: .*grid sums to 6", create, "pelk_nano", { grid = { 3, 3 } })
+    fails("width 0.001 of dims%[1%] = 32 leaves no channels", create, "pelk_nano", { width = 0.001 })
+    fails("width has 2 values", create, "pelk_nano", { width = { 1, 2 } })
+    fails("norm is 'layer', but blocks 'replknet' have batch norms", create, "replknet_31b", { norm = "layer" })
+    fails("layer_scale is 0.1, but blocks 'replknet' have none", create, "replknet_31b", { layer_scale = 0.1 })
+    fails("head is 'mlp'", create, "replknet_31b", { head = "mlp" })
+    fails("conv_mlp is true", create, "replknet_31b", { conv_mlp = true })
+    fails("stem is 3, but RepLKNet's", create, "replknet_31b", { stem = 3 })
+    fails("dw_ratio is 2, but it is for blocks 'replknet' only", create, "pelk_nano", { dw_ratio = 2 })
+    fails("block wants one of convnext|replknet, got 'resnet'", create, "pelk_nano", { block = "resnet" })
     fails("table", pelk.models.create, "pelk_nano", "wide")
   end)
   it("say where in the network a shape does not fit", function()
@@ -222,6 +242,40 @@ describe("features", function()
     fails("wants an nn.Model, got a Linear", model.features, pelk.nn.Linear(1, 1), x)
     fails("must be a pelk.Module, got nil", model.features, nil, x)
   end)
+end)
+
+describe("every architecture", function()
+  local small = { depths = { 1, 1, 1, 1 }, dims = { 8, 16, 16, 24 }, num_classes = 3 }
+  for _, name in ipairs({ "pelk_tiny", "convnext_tiny", "slak_tiny", "slak_tiny_dense", "replknet_31b",
+    "inception_next_tiny" }) do
+    it(name .. " gives a pyramid for any size and any channels of images, and freezes by pattern", function()
+      -- 37x53: patches of 4 and 2 leave out what is over; RepLKNet's 3x3 convolutions of stride 2 and padding 1 do not
+      local sizes = { { 9, 13 }, { 4, 6 }, { 2, 3 }, { 1, 1 } }
+      if name == "replknet_31b" then sizes = { { 10, 14 }, { 5, 7 }, { 3, 4 }, { 2, 2 } } end
+      for _, channels in ipairs({ 1, 4 }) do
+        small.in_channels = channels
+        local m <close> = pelk.models.create(name, small)
+        m:eval()
+        local x = pelk.randn({ 2, 37, 53, channels })
+        for i, map in ipairs(m:features(x, { 1, 2, 3, 4 })) do
+          assert.are.same({ 2, sizes[i][1], sizes[i][2], small.dims[i] * (m:options().width[1] > 1 and 1.3 or 1) // 1 | 0 },
+            map:shape())
+        end
+        assert.are.same({ 2, 3 }, m(x):shape())
+        local total = #m:named_parameters()
+        local _, frozen = m:freeze("^st[ea][mg]")
+        m:train()(x):sum():backward()
+        local trained = 0
+        for _, p in ipairs(m:named_parameters()) do
+          if p.tensor.grad then
+            trained = trained + 1
+            assert(not p.name:find("^stem") and not p.name:find("^stages"), p.name)
+          end
+        end
+        assert.are.equal(total - frozen, trained)
+      end
+    end)
+  end
 end)
 
 describe("summary", function()

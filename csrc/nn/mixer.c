@@ -24,6 +24,8 @@ static pk_status check_small(const pk_mixer *o) {
 pk_status pk_mixer_check(const pk_mixer *o, int64_t channels) {
     pk_ints grid;
     int64_t g = pk_mixer_channels(o, channels), groups = o->mixer == PK_MIXER_INCEPTION ? 3 : 1;
+    PK_RETURN_IF(o->grid.n && o->kernel % 2 == 0, PK_EINVAL, "grid sums to %lld, wanted an odd number",
+                 (long long)o->kernel);
     PK_RETURN_IF(o->kernel % 2 == 0, PK_EINVAL, "kernel must be odd, got %lld", (long long)o->kernel);
     PK_RETURN_IF(o->grid.n && o->mixer != PK_MIXER_PERIPHERAL, PK_EINVAL,
                  "grid is given, but only the mixer 'peripheral' shares weights on one");
