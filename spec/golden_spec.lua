@@ -1,5 +1,5 @@
--- Every architecture against files of what PyTorch gave (spec/golden, made by spec/torch/golden.lua), on machines without
--- PyTorch too: outputs, gradients of the input and of all parameters, running statistics, in training and evaluation.
+-- Every architecture against files of what PyTorch gave (spec/golden, made by spec/torch/golden.lua), also on machines
+-- without PyTorch: outputs, gradients of the input and of all parameters, running statistics, training and evaluation.
 local pelk = require("pelk")
 local core = require("pelk.core")
 local cases = require("spec.torch.cases")

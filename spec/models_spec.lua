@@ -239,6 +239,7 @@ describe("features", function()
   it("want a model and stages it has", function()
     fails("stage 4 is not in 1..3", model.features, model, x, { 4 })
     fails("must be a list", model.features, model, x, 2)
+    fails("stem%.0: conv2d: x .* is too small", model.features, model, pelk.randn({ 1, 1, 1, 1 }))
     fails("wants an nn.Model, got a Linear", model.features, pelk.nn.Linear(1, 1), x)
     fails("must be a pelk.Module, got nil", model.features, nil, x)
   end)
@@ -258,8 +259,8 @@ describe("every architecture", function()
         m:eval()
         local x = pelk.randn({ 2, 37, 53, channels })
         for i, map in ipairs(m:features(x, { 1, 2, 3, 4 })) do
-          assert.are.same({ 2, sizes[i][1], sizes[i][2], small.dims[i] * (m:options().width[1] > 1 and 1.3 or 1) // 1 | 0 },
-            map:shape())
+          local c = math.floor(small.dims[i] * m:options().width[1])
+          assert.are.same({ 2, sizes[i][1], sizes[i][2], c }, map:shape())
         end
         assert.are.same({ 2, 3 }, m(x):shape())
         local total = #m:named_parameters()
@@ -288,6 +289,16 @@ describe("summary", function()
     assert(text:find("PeripheralConv") and text:find("{1,14,14,32}", 1, true), text)
     assert.is_true(model.training)
     fails("summary: the model must be a pelk.Module, got nil", model.summary)
+  end)
+  it("adds up the parts of lists that do not run themselves", function()
+    local s = pelk.models.create("replknet_31b", { depths = { 1, 1 }, dims = { 8, 16 }, kernels = 13 }):summary({
+      image_size = 32 })
+    local sum, whole = 0, nil
+    for _, row in ipairs(s) do
+      if row.path:find("^stages%.%d$") then sum = sum + row.macs end
+      if row.path == "stages" then whole = row.macs end
+    end
+    assert(sum > 0 and whole == sum)
   end)
   it("costs a 101x101 kernel little more than a 51x51 one", function()
     local function macs(k)

@@ -30,10 +30,22 @@ static pk_status count_module(void *context, const char *path, pk_module *m, int
 /* A function of the caller's may change the tree while it runs: the rows keep the modules that were there. */
 static pk_status add_module(void *context, const char *path, pk_module *m, int depth) {
     pk_profile *p = context;
-    (void)path, (void)depth;
+    (void)path;
     if (p->count < p->room)
-        p->row[p->count++] = (pk_profile_row){.module = pk_module_retain(m), .training = m->training};
+        p->row[p->count++] = (pk_profile_row){.module = pk_module_retain(m), .training = m->training, .depth = depth};
     return PK_OK;
+}
+
+/* A list whose parts are run one by one costs what they cost. Rows stand in tree order, so parts come later. */
+static void add_parts(pk_profile *p) {
+    for (int64_t i = p->count - 1; i >= 0; i--) {
+        pk_profile_row *r = &p->row[i];
+        for (int64_t j = i + 1; !r->calls && j < p->count && p->row[j].depth > r->depth; j++) {
+            if (p->row[j].depth != r->depth + 1) continue;
+            r->flops += p->row[j].flops;
+            r->seconds += p->row[j].seconds;
+        }
+    }
 }
 
 pk_status pk_profile_run(pk_profile *p, pk_module *m, pk_tensor *x) {
@@ -50,10 +62,12 @@ pk_status pk_profile_run(pk_profile *p, pk_module *m, pk_tensor *x) {
     pk_module_watch(before);
     pk_set_grad_enabled(grads);
     for (int64_t i = 0; i < p->count; i++) p->row[i].module->training = p->row[i].training;
-    if (status == PK_OK)
+    if (status == PK_OK) {
         pk_tensor_release(y);
-    else
+        add_parts(p);
+    } else {
         pk_profile_free(p);
+    }
     return status;
 }
 

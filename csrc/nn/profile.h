@@ -7,7 +7,8 @@
 typedef struct pk_profile_row {
     pk_module *module;
     bool training; /* its mode before */
-    int64_t calls;
+    int depth;     /* below the module that ran */
+    int64_t calls; /* 0: it was not used, or it only holds parts that were: then the rest is theirs, but for a shape */
     int ndim;
     int64_t shape[PK_MAX_DIMS]; /* of its last output */
     double flops, seconds;      /* of all calls, children included */

@@ -69,6 +69,13 @@ local parameters = Module.parameters
 --- All parameters, in order: a list of tensors that prints their shapes.
 function Module.parameters(m) return show.list(parameters(m)) end
 
+-- What part(x) gives; what it raises begins with the path, as when the whole model runs.
+local function run(path, part, x)
+  local ok, y = pcall(part, x)
+  if not ok then options.raise(path .. (y:find("^%w+[.:] ?%w") and "." or ": ") .. y) end
+  return y
+end
+
 --- Feature maps of a model: what its stages give, for heads of one's own.
 -- @tparam Module m an nn.Model
 -- @tparam Tensor x images {N,H,W,C}
@@ -91,11 +98,13 @@ function Module.features(m, x, stages)
     end
     last, wanted[stage] = math.max(last, stage), true
   end
-  local y = options.call(m.stem, x)
+  local y = run("stem", m.stem, x)
   for i = 1, last do
     local before = y
-    if i > 1 and m.transitions then y = options.call(m.transitions[i - 1], y) end -- RepLKNet's stand beside the stages
-    y = options.call(m.stages[i], y)
+    if i > 1 and m.transitions then -- RepLKNet's stand beside the stages
+      y = run("transitions." .. i - 2, m.transitions[i - 1], y)
+    end
+    y = run("stages." .. i - 1, m.stages[i], y)
     maps[i] = wanted[i] and y or nil
     if not wanted[i - 1] then before:free() end
   end
