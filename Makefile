@@ -51,7 +51,7 @@ LUA_OBJ   := $(LUA_C:csrc/%.c=$(BUILD)/obj/%.o)
 CHECK_C   := $(wildcard spec/check/*.c)
 CHECK_OBJ := $(CHECK_C:spec/check/%.c=$(BUILD)/obj/check/%.o)
 
-.PHONY: all help deps demo test check spec lint asan bench repl install clean FORCE
+.PHONY: all help deps demo test check spec lint asan fuzz bench repl install clean FORCE
 all: $(BUILD)/pelk/core.so
 
 $(BUILD)/pelk/core.so: $(OBJ) $(LUA_OBJ)
@@ -125,6 +125,7 @@ help:
 	@echo 'make repl       Lua with pelk loaded'
 	@echo 'make bench      time the kernels and networks: a table, and $(BUILD)/bench.csv'
 	@echo 'make asan       the checks and specs under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make fuzz       the readers of tensors by libFuzzer (clang), for FUZZ_SECONDS=60'
 	@echo 'make deps       install what is missing (Debian packages, with sudo where needed)'
 	@echo 'make install    into INST_LIBDIR, INST_LUADIR and INST_BINDIR (LuaRocks calls it)'
 	@echo 'make clean      remove $(BUILD)'
@@ -156,6 +157,15 @@ ASAN_FLAGS := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-s
 asan:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/asan CFLAGS='$(ASAN_FLAGS)' KERNEL_CFLAGS=-O1 build/asan/pelk/core.so build/asan/check
 	@BUILD=build/asan sh spec/asan.sh
+
+# The readers of tensors by libFuzzer, FUZZ_SECONDS long.
+FUZZ_FLAGS := -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+              -fno-sanitize-recover=undefined -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+fuzz:
+	@if command -v clang >/dev/null 2>&1; then \
+	  $(MAKE) --no-print-directory -j$(JOBS) CC=clang BUILD=build/fuzz CFLAGS='$(FUZZ_FLAGS)' KERNEL_CFLAGS=-O1 \
+	    build/fuzz/libpelk.a && BUILD=build/fuzz FUZZ_FLAGS='$(FUZZ_FLAGS)' sh spec/fuzz/run.sh; \
+	else echo 'skipped: clang is not installed (fuzzing)'; fi
 
 bench: all $(BUILD)/check
 	@BUILD='$(BUILD)' LUA='$(LUA)' sh spec/bench/run.sh

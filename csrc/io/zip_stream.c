@@ -7,6 +7,11 @@
 #include "io/zlib_memory.h"
 
 #define CHUNK 32768
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+#define BLIND true /* fuzzers cannot make checksums: they must reach what is behind them */
+#else
+#define BLIND false
+#endif
 
 pk_status pk_zip_begin(pk_zip_stream *r, const pk_zip *z, const pk_zip_entry *e) {
     memset(r, 0, sizeof *r);
@@ -91,7 +96,7 @@ pk_status pk_zip_check(pk_zip_stream *r) {
     PK_RETURN_IF(r->given != e->size, PK_EFORMAT, "%.100s: %lld bytes, of which %lld are needed", e->name,
                  (long long)e->size, (long long)r->given);
     if (e->deflated) PK_TRY(check_end(r));
-    PK_RETURN_IF(r->crc != e->crc, PK_EFORMAT, "%.100s: checksum %08x, the archive says %08x: damaged", e->name, r->crc,
+    PK_RETURN_IF(r->crc != e->crc && !BLIND, PK_EFORMAT, "%.100s: checksum %08x, the archive says %08x: damaged", e->name, r->crc,
                  e->crc);
     return PK_OK;
 }
