@@ -285,6 +285,19 @@ describe("kernels of another size", function()
   end)
 end)
 
+describe("named tensors", function()
+  it("keep their order and print", function()
+    local m = make("convnext_tiny")
+    local order = {}
+    for name in pairs(m:state_dict()) do order[#order + 1] = name end
+    assert.equal("stem.0.weight", order[1])
+    assert.equal("head.fc.bias", order[#order])
+    assert.equal("stem.0.weight", tostring(m:state_dict()):match "^%S+")
+    local d = assert(pelk.load "spec/golden/tiny.pth")
+    assert.equal("w    = {2,3} float32\nwt   = {3,2} float32\nhalf = {2} float32", tostring(d))
+  end)
+end)
+
 describe("a model's file", function()
   it("may be .npz", function()
     local m, again = make("convnext_tiny"), make("convnext_tiny")

@@ -48,7 +48,9 @@ local load_rules = {key = {"string"}, opaque = {"table"}, map = {"boolean", fals
 --   map: float32 tensors see the file itself (mmap), which must not be cut short meanwhile; writes stay private
 function pelk.load(path, given)
   local o = options.read("load", given, load_rules)
-  return options.call(core.load_file, path, o.key, o.opaque, o.map)
+  local what, about = options.call(core.load_file, path, o.key, o.opaque, o.map)
+  if type(what) ~= "table" then return what, about end
+  return show.tensors(what), show.record(about)
 end
 
 -- Parts that are modules of their own, and functions that live in one: name -> module, field (nil: all of it).

@@ -50,7 +50,7 @@ function Module.load(m, path, given)
 end
 
 --- All parameters and buffers by name, in order, in PyTorch's layouts; views, not copies.
-function Module.state_dict(m) return show.record(core.module_state(m)) end
+function Module.state_dict(m) return show.tensors(options.call(core.module_state, m)) end
 
 --- Copy values by name from such a table, or from one that pelk.load gave.
 -- @tab dict

@@ -70,6 +70,20 @@ function show.row(t) return setmetatable(t, row_mt) end
 --- A table that prints as lines of "name = value", sorted.
 function show.record(t) return setmetatable(t, record_mt) end
 
+--- Named tensors, which keep their order (pairs goes by it), print as lines of "name = {2,3} float32" in it.
+function show.tensors(t)
+  local mt = getmetatable(t)
+  mt.__tostring = function()
+    local lines, width = {}, 0
+    for name in pairs(t) do width = math.max(width, #name) end
+    for name, tensor in pairs(t) do
+      lines[#lines + 1] = name .. (" "):rep(width - #name) .. " = " .. short(tensor)
+    end
+    return table.concat(lines, "\n")
+  end
+  return t
+end
+
 --- Is it one of the tables above, plain but for how it prints?
 function show.is_plain(t)
   local mt = getmetatable(t)
