@@ -232,6 +232,7 @@ pk_status pk_window_new(const pk_axis *rows, const pk_axis *cols, pk_window **ou
     sort_rows(p);
     plan_columns(p);
     count_products(p, rows, cols);
+    p->few = !rows->size && !cols->size && p->rows <= PK_WINDOW_TAPS && p->cols <= PK_WINDOW_TAPS;
     *out = p;
     return PK_OK;
 }

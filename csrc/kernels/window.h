@@ -40,7 +40,7 @@ typedef struct pk_box {
     int32_t size, first, parts;
 } pk_box;
 
-enum { PK_PARTS = 3 };
+enum { PK_PARTS = 3, PK_WINDOW_TAPS = 13 };
 
 /* How a column's sums are read, which says how few loads do: columns are sorted by it. By 4: part 1 is part 0 shifted
  * by 4, so that neighbouring places share loads. The last two kinds and ONE serve any stride. */
@@ -75,6 +75,7 @@ typedef struct pk_window {
     int32_t parts;
     int32_t near_col, near_box; /* pixels past its end that columns and boxes read of the row itself */
     int32_t widest;             /* the largest size among columns */
+    bool few;            /* single taps only, at most PK_WINDOW_TAPS rows and columns of them: see window_taps.h */
     double products;     /* multiply-adds of one channel of one image: what is executed, clipping counted */
 } pk_window;
 
