@@ -14,6 +14,8 @@ pkg = $(shell $(PKG_CONFIG) --variable=$(2) $(1) 2>/dev/null)
 LUA_INCDIR      ?= $(firstword $(call pkg,lua5.4,includedir)/lua5.4)
 OPENBLAS_INCDIR ?= $(call pkg,openblas,includedir)
 OPENBLAS_LIBDIR ?= $(call pkg,openblas,libdir)
+JPEG_INCDIR     ?= $(call pkg,libjpeg,includedir)
+JPEG_LIBDIR     ?= $(call pkg,libjpeg,libdir)
 STB_INCDIR      ?= /usr/include
 
 # Installation, as LuaRocks passes it.
@@ -37,7 +39,7 @@ FLAGS_neon    := -DPK_VEC_NEON
 PELK_CFLAGS := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -pthread \
                -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
                -Icsrc -I$(BUILD)/gen $(foreach l,$(LEVELS),-DPK_HAVE_$(l)) -MMD -MP
-PELK_LIBS   := $(if $(OPENBLAS_LIBDIR),-L$(OPENBLAS_LIBDIR)) -lopenblas -lz -lm -pthread
+PELK_LIBS   := $(if $(OPENBLAS_LIBDIR),-L$(OPENBLAS_LIBDIR)) -lopenblas $(if $(JPEG_LIBDIR),-L$(JPEG_LIBDIR)) -ljpeg -lz -lm -pthread
 COMPILE      = $(CC) $(CFLAGS) $(PELK_CFLAGS)
 
 # ---- what there is to build: the tree says it ----
@@ -51,7 +53,7 @@ LUA_OBJ   := $(LUA_C:csrc/%.c=$(BUILD)/obj/%.o)
 CHECK_C   := $(wildcard spec/check/*.c)
 CHECK_OBJ := $(CHECK_C:spec/check/%.c=$(BUILD)/obj/check/%.o)
 
-.PHONY: all help deps demo test check spec lint asan fuzz bench repl install clean FORCE
+.PHONY: all help deps demo test check spec lint asan tsan fuzz bench repl install clean FORCE
 all: $(BUILD)/pelk/core.so
 
 $(BUILD)/pelk/core.so: $(OBJ) $(LUA_OBJ)
@@ -71,12 +73,13 @@ $(BUILD)/check: $(CHECK_OBJ) $(BUILD)/libpelk.a
 # A stamp of the flags: objects made with others are made anew.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(COMPILE) $(KERNEL_CFLAGS) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(STB_INCDIR) $(LEVELS)' | cmp -s - $@ || \
-	 echo '$(COMPILE) $(KERNEL_CFLAGS) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(STB_INCDIR) $(LEVELS)' > $@
+	@echo '$(COMPILE) $(KERNEL_CFLAGS) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(JPEG_INCDIR) $(STB_INCDIR) $(LEVELS)' | cmp -s - $@ || \
+	 echo '$(COMPILE) $(KERNEL_CFLAGS) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(JPEG_INCDIR) $(STB_INCDIR) $(LEVELS)' > $@
 
 $(BUILD)/obj/core/gemm.o: PELK_CFLAGS += $(if $(OPENBLAS_INCDIR),-I$(OPENBLAS_INCDIR))
 $(BUILD)/obj/lua/%.o:     PELK_CFLAGS += -I$(LUA_INCDIR)
 $(BUILD)/obj/io/%.o $(BUILD)/obj/data/%.o $(BUILD)/obj/viz/%.o: PELK_CFLAGS += -I$(STB_INCDIR)
+$(BUILD)/obj/io/image_jpeg.o: PELK_CFLAGS += $(if $(JPEG_INCDIR),-I$(JPEG_INCDIR))
 $(BUILD)/obj/kernels/ref_%.o: PELK_CFLAGS += -DPK_LEVEL=ref
 
 $(BUILD)/obj/%.o: csrc/%.c $(BUILD)/flags
@@ -126,6 +129,7 @@ help:
 	@echo 'make bench      time the kernels and networks: a table, and $(BUILD)/bench.csv'
 	@echo 'make asan       the checks and specs under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make fuzz       the readers of tensors by libFuzzer (clang), for FUZZ_SECONDS=60'
+	@echo 'make tsan       the loader threads under ThreadSanitizer'
 	@echo 'make deps       install what is missing (Debian packages, with sudo where needed)'
 	@echo 'make install    into INST_LIBDIR, INST_LUADIR and INST_BINDIR (LuaRocks calls it)'
 	@echo 'make clean      remove $(BUILD)'
@@ -166,6 +170,10 @@ fuzz:
 	  $(MAKE) --no-print-directory -j$(JOBS) CC=clang BUILD=build/fuzz CFLAGS='$(FUZZ_FLAGS)' KERNEL_CFLAGS=-O1 \
 	    build/fuzz/libpelk.a && BUILD=build/fuzz FUZZ_FLAGS='$(FUZZ_FLAGS)' sh spec/fuzz/run.sh; \
 	else echo 'skipped: clang is not installed (fuzzing)'; fi
+
+tsan:
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/tsan CFLAGS='-g -O1 -fsanitize=thread' KERNEL_CFLAGS=-O1 build/tsan/check
+	@TSAN_OPTIONS=halt_on_error=1 build/tsan/check --only feed
 
 bench: all $(BUILD)/check
 	@BUILD='$(BUILD)' LUA='$(LUA)' sh spec/bench/run.sh

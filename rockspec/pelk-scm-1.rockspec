@@ -15,6 +15,7 @@ supported_platforms = { "unix" }
 dependencies = { "lua >= 5.4, < 5.5" }
 external_dependencies = {
   OPENBLAS = { library = "openblas" },
+  JPEG = { header = "jpeglib.h", library = "jpeg" },
   STB = { header = "stb/stb_image_write.h" },
   JSMN = { header = "jsmn.h" },
   ZLIB = { header = "zlib.h", library = "z" },
@@ -25,6 +26,8 @@ build = {
     CFLAGS = "$(CFLAGS)",
     LIBFLAG = "$(LIBFLAG)",
     LUA_INCDIR = "$(LUA_INCDIR)",
+    JPEG_INCDIR = "$(JPEG_INCDIR)",
+    JPEG_LIBDIR = "$(JPEG_LIBDIR)",
     STB_INCDIR = "$(STB_INCDIR)",
   },
   install_variables = {

@@ -24,6 +24,7 @@ else
   missing="$missing liblua5.4-dev libopenblas-dev zlib1g-dev"
 fi
 need libc6-dev /usr/include/stdio.h
+need libjpeg62-turbo-dev /usr/include/jpeglib.h
 need libstb-dev /usr/include/stb/stb_image_write.h
 need libjsmn-dev /usr/include/jsmn.h
 need lua-busted busted

@@ -28,6 +28,12 @@ static pk_memory memory;
 static int64_t fail_countdown, asked;
 static bool fail_persist;
 
+/* A fork while another thread is in here must not leave the child a lock that nobody holds. */
+static void before_fork(void) { pthread_mutex_lock(&lock); }
+static void after_fork(void) { pthread_mutex_unlock(&lock); }
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static void watch_forks(void) { pthread_atfork(before_fork, after_fork, after_fork); }
+
 /* The smallest class that holds bytes: sizes 64 * 2^(c/4) in quarter steps. */
 static int class_of(int64_t bytes, int64_t *size) {
     int class = 0;
@@ -81,6 +87,7 @@ void *pk_alloc(int64_t bytes) {
     int64_t size;
     if (bytes < 0 || bytes > ((int64_t)1 << 46)) return NULL;
     int class = class_of(bytes, &size);
+    pthread_once(&once, watch_forks);
     pthread_mutex_lock(&lock);
     header *h = NULL;
     if (!ordered_to_fail()) {

@@ -1,7 +1,7 @@
-/* color_jitter: brightness, contrast and saturation changed at random, in that order. Values are not clipped, so that it
- * does not matter whether bytes became 0..1 before. */
+/* color_jitter: brightness, contrast and saturation changed at random, in that order. Bytes are changed as Pillow does;
+ * floats are not clipped, so that it does not matter whether they are 0..1 or 0..255. */
 #include "core/rng.h"
-#include "data/transform.h"
+#include "data/enhance.h"
 
 typedef struct jitter_options {
     double brightness, contrast, saturation;
@@ -35,21 +35,58 @@ static float factor(const pk_step *s, uint64_t i, double amount) {
     return (float)(1 + amount * (2 * (double)pk_random_uniform(s->stream, i) - 1));
 }
 
-static void color_jitter(const pk_step *s) {
-    const jitter_options *o = s->options;
+static void jitter_floats(const pk_step *s, float brighter, float more, float deeper) {
     int64_t c = s->from.c, pixels = s->from.h * s->from.w;
-    float brighter = factor(s, 0, o->brightness), more = factor(s, 1, o->contrast), deeper = factor(s, 2, o->saturation);
-    if (pixels == 0 || c == 0) return;
-    float middle = brighter * mean_grey(s->in, pixels, c);
+    const float *in = s->in;
+    float middle = brighter * mean_grey(in, pixels, c);
     for (int64_t p = 0; p < pixels; p++) {
-        float *out = s->out + p * c;
-        for (int64_t k = 0; k < c; k++) out[k] = more * (brighter * s->in[p * c + k]) + (1 - more) * middle;
+        float *out = (float *)s->out + p * c;
+        for (int64_t k = 0; k < c; k++) out[k] = more * (brighter * in[p * c + k]) + (1 - more) * middle;
         float own = grey(out, c);
         for (int64_t k = 0; k < c; k++) out[k] = deeper * out[k] + (1 - deeper) * own;
     }
 }
 
-const pk_transform_kind pk_transform_color_jitter = {
-    .name = "color_jitter", .doc = "brightness, contrast and saturation changed at random",
-    .options_size = sizeof(jitter_options), .fields = jitter_fields,
-    .nfields = sizeof jitter_fields / sizeof *jitter_fields, .spatial = true, .apply = color_jitter};
+static void jitter_bytes(const pk_step *s, double brighter, double more, double deeper) {
+    pk_bytes_map p = {s->in, s->out, s->from.h, s->from.w, s->from.c};
+    pk_bytes_brightness(&p, brighter);
+    p.in = s->out;
+    p.out = s->scratch;
+    pk_bytes_contrast(&p, more);
+    p.in = s->scratch;
+    p.out = s->out;
+    pk_bytes_saturation(&p, deeper);
+}
+
+static void color_jitter(const pk_step *s) {
+    const jitter_options *o = s->options;
+    if (pk_extent_values(&s->from) == 0) return;
+    float brighter = factor(s, 0, o->brightness), more = factor(s, 1, o->contrast),
+          deeper = factor(s, 2, o->saturation);
+    if (s->from.bytes)
+        jitter_bytes(s, (double)brighter, (double)more, (double)deeper);
+    else
+        jitter_floats(s, brighter, more, deeper);
+}
+
+static pk_status jitter_infer(const void *options, pk_extent *e) {
+    (void)options;
+    PK_RETURN_IF(e->bytes && e->c != 1 && e->c != 3, PK_EINVAL,
+                 "color_jitter: wants 1 or 3 channels of bytes, got %lld", (long long)e->c);
+    return PK_OK;
+}
+
+static int64_t jitter_scratch(const pk_extent *from, const pk_extent *to) {
+    (void)to;
+    return from->bytes ? pk_extent_bytes(from) : 0;
+}
+
+const pk_transform_kind pk_transform_color_jitter = {.name = "color_jitter",
+                                                     .doc = "brightness, contrast and saturation changed at random",
+                                                     .options_size = sizeof(jitter_options),
+                                                     .fields = jitter_fields,
+                                                     .nfields = sizeof jitter_fields / sizeof *jitter_fields,
+                                                     .spatial = true,
+                                                     .infer = jitter_infer,
+                                                     .apply = color_jitter,
+                                                     .scratch = jitter_scratch};

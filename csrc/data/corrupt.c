@@ -160,4 +160,4 @@ static void apply(const pk_step *s) {
 const pk_transform_kind pk_transform_corrupt = {
     .name = "corrupt", .doc = "noise, blur, JPEG, low contrast or coarse pixels, before to_float",
     .options_size = sizeof(corrupt_options), .fields = fields, .nfields = sizeof fields / sizeof *fields,
-    .spatial = true, .infer = infer, .apply = apply, .scratch = scratch};
+    .spatial = true, .takes = PK_TAKES_FLOATS, .infer = infer, .apply = apply, .scratch = scratch};

@@ -127,18 +127,19 @@ pk_status pk_idx_labels(const char *path, int classes, pk_tensor **out) {
     return status;
 }
 
-/* ---- CIFAR-10 ---- */
+/* ---- CIFAR ---- */
 
-enum { SIDE = 32, PLANE = SIDE * SIDE, RECORD = 1 + 3 * PLANE };
+enum { SIDE = 32, PLANE = SIDE * SIDE };
 
-static void planes_to_pixels(const uint8_t *record, uint8_t *image) {
+static void planes_to_pixels(const uint8_t *planes, uint8_t *image) {
     for (int c = 0; c < 3; c++)
-        for (int p = 0; p < PLANE; p++) image[p * 3 + c] = record[1 + c * PLANE + p];
+        for (int p = 0; p < PLANE; p++) image[p * 3 + c] = planes[c * PLANE + p];
 }
 
-static pk_status split_records(const char *path, const pk_tensor *raw, pk_tensor **images, pk_tensor **labels) {
-    int64_t n = raw->shape[0];
-    PK_TRY(number_labels(path, pk_u8(raw), n, RECORD, 10, labels));
+static pk_status split_records(const char *path, const pk_cifar *kind, const pk_tensor *raw, pk_tensor **images,
+                               pk_tensor **labels) {
+    int64_t n = raw->shape[0], record = raw->shape[1];
+    PK_TRY(number_labels(path, pk_u8(raw) + kind->label, n, record, kind->classes, labels));
     int64_t shape[4] = {n, SIDE, SIDE, 3};
     pk_status status = pk_tensor_new(PK_UINT8, 4, shape, images);
     if (status != PK_OK) {
@@ -146,30 +147,31 @@ static pk_status split_records(const char *path, const pk_tensor *raw, pk_tensor
         *labels = NULL;
         return status;
     }
-    for (int64_t i = 0; i < n; i++) planes_to_pixels(pk_u8(raw) + i * RECORD, pk_u8(*images) + i * 3 * PLANE);
+    for (int64_t i = 0; i < n; i++)
+        planes_to_pixels(pk_u8(raw) + i * record + kind->labels, pk_u8(*images) + i * 3 * PLANE);
     return PK_OK;
 }
 
-static pk_status read_records(pk_stream *s, pk_tensor **raw) {
+static pk_status read_records(pk_stream *s, int64_t record, pk_tensor **raw) {
     int64_t bytes;
     PK_TRY(pk_stream_rest(s, MAX_BYTES, &bytes));
-    PK_RETURN_IF(bytes == 0 || bytes % RECORD != 0, PK_EFORMAT,
-                 "%s: %lld bytes are not a whole number of records of %d: cut short, or not a CIFAR-10 binary file",
-                 s->source.name, (long long)bytes, RECORD);
+    PK_RETURN_IF(bytes == 0 || bytes % record != 0, PK_EFORMAT,
+                 "%s: %lld bytes are not a whole number of records of %lld: cut short, or not a CIFAR binary file",
+                 s->source.name, (long long)bytes, (long long)record);
     PK_TRY(pk_stream_rewind(s));
-    int64_t shape[2] = {bytes / RECORD, RECORD};
+    int64_t shape[2] = {bytes / record, record};
     PK_TRY(pk_tensor_new(PK_UINT8, 2, shape, raw));
     return read_exactly(s, pk_u8(*raw), bytes);
 }
 
-pk_status pk_cifar10_read(const char *path, pk_tensor **images, pk_tensor **labels) {
+pk_status pk_cifar_read(const char *path, const pk_cifar *kind, pk_tensor **images, pk_tensor **labels) {
     *images = *labels = NULL;
     pk_stream s;
     pk_tensor *raw = NULL;
     PK_TRY(pk_stream_open(&s, path));
-    pk_status status = read_records(&s, &raw);
+    pk_status status = read_records(&s, kind->labels + 3 * PLANE, &raw);
     pk_stream_close(&s);
-    if (status == PK_OK) status = split_records(path, raw, images, labels);
+    if (status == PK_OK) status = split_records(path, kind, raw, images, labels);
     pk_tensor_release(raw);
     return status;
 }

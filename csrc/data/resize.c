@@ -1,149 +1,127 @@
-/* Resizing with a triangle filter as wide as the reduction (bilinear when enlarging, area-like when reducing), and the
- * random crop that is resized. */
+/* The transforms that resize: the whole picture, or a part of it drawn at random. Each says which part (a cut); the
+ * pipeline resamples it, and of a file decodes no more than that. */
 #include <math.h>
 
 #include "core/checked.h"
 #include "core/rng.h"
 #include "data/transform.h"
 
-/* Weights of one output position along one axis: inputs from .. to-1, triangle around centre, not yet divided by sum.
- */
-typedef struct tap {
-    int64_t from, to;
-    float centre, inverse_width, inverse_sum;
-} tap;
-
-static float weight(const tap *t, int64_t i) {
-    float w = 1.0f - fabsf(((float)i + 0.5f - t->centre) * t->inverse_width);
-    return w > 0.0f ? w * t->inverse_sum : 0.0f;
-}
-
-static tap make_tap(int64_t o, int64_t in, int64_t out) {
-    float scale = (float)in / (float)out, width = scale > 1.0f ? scale : 1.0f;
-    tap t = {.centre = ((float)o + 0.5f) * scale, .inverse_width = 1.0f / width, .inverse_sum = 1.0f};
-    t.from = pk_max(0, (int64_t)floorf(t.centre - width));
-    t.to = pk_min(in, (int64_t)ceilf(t.centre + width));
-    float sum = 0.0f;
-    for (int64_t i = t.from; i < t.to; i++) sum += weight(&t, i);
-    t.inverse_sum = 1.0f / sum;
-    return t;
-}
-
-/* The window {top, left, h, w} of in (row length in.w) to all of out; scratch: h rows of out's width. */
-static void resize_window(const pk_step *s, int64_t top, int64_t left, int64_t h, int64_t w) {
-    int64_t c = s->from.c, ow = s->to.w, oh = s->to.h;
-    for (int64_t x = 0; x < ow; x++) {
-        tap t = make_tap(x, w, ow);
-        for (int64_t y = 0; y < h; y++) {
-            const float *row = s->in + ((top + y) * s->from.w + left) * c;
-            float *to = s->scratch + (y * ow + x) * c;
-            for (int64_t k = 0; k < c; k++) to[k] = 0.0f;
-            for (int64_t i = t.from; i < t.to; i++) {
-                float f = weight(&t, i);
-                for (int64_t k = 0; k < c; k++) to[k] += f * row[i * c + k];
-            }
-        }
-    }
-    for (int64_t y = 0; y < oh; y++) {
-        tap t = make_tap(y, h, oh);
-        float *to = s->out + y * ow * c;
-        for (int64_t k = 0; k < ow * c; k++) to[k] = 0.0f;
-        for (int64_t i = t.from; i < t.to; i++) {
-            float f = weight(&t, i);
-            const float *row = s->scratch + i * ow * c;
-            for (int64_t k = 0; k < ow * c; k++) to[k] += f * row[k];
-        }
-    }
-}
-
-static int64_t resize_scratch(const pk_extent *from, const pk_extent *to) { return from->h * to->w * from->c; }
+#define FIELDS(list) .fields = list, .nfields = sizeof(list) / sizeof *(list)
 
 /* ---- resize ---- */
 
 typedef struct resize_options {
     int64_t size[2];
+    bool keep_ratio;
+    int interpolation;
 } resize_options;
 
 static const pk_field resize_fields[] = {
-    {.name = "size",
-     .type = PK_PAIR,
-     .offset = offsetof(resize_options, size),
-     .required = true,
-     .min = 1,
-     .max = 65536,
-     .doc = "{height, width}"},
+    {.name = "size", .type = PK_PAIR, .offset = offsetof(resize_options, size), .required = true, .min = 1,
+     .max = 65536, .doc = "{height, width}"},
+    {.name = "keep_ratio", .type = PK_BOOL, .offset = offsetof(resize_options, keep_ratio), .def = 0,
+     .doc = "the smallest size of the picture's own proportions that covers `size`; a crop follows as a rule"},
+    {.name = "interpolation", .type = PK_ENUM, .offset = offsetof(resize_options, interpolation), .def = PK_BILINEAR,
+     .choices = PK_FILTERS, .doc = "filter; as wide as the reduction (antialiased)"},
 };
 
 static pk_status resize_infer(const void *options, pk_extent *e) {
     const resize_options *o = options;
-    e->h = o->size[0];
-    e->w = o->size[1];
+    int64_t h = o->size[0], w = o->size[1];
+    if (o->keep_ratio) {
+        if (e->h == PK_UNKNOWN || e->h == 0 || e->w == 0) return PK_OK;
+        if (h * e->w > w * e->h) /* the height decides */
+            w = pk_max(w, (int64_t)((double)(h * e->w) / (double)e->h));
+        else
+            h = pk_max(h, (int64_t)((double)(w * e->h) / (double)e->w));
+        PK_RETURN_IF(h > 65536 || w > 65536, PK_EINVAL, "resize: %lld x %lld becomes %lld x %lld, more than 65536",
+                     (long long)e->h, (long long)e->w, (long long)h, (long long)w);
+    }
+    e->h = h;
+    e->w = w;
     return PK_OK;
 }
 
-static void resize(const pk_step *s) { resize_window(s, 0, 0, s->from.h, s->from.w); }
+static void resize_cut(const void *options, const pk_extent *from, uint64_t stream, pk_cut *cut) {
+    const resize_options *o = options;
+    (void)stream;
+    *cut = (pk_cut){{0, 0, (double)from->h, (double)from->w}, (pk_filter)o->interpolation};
+}
 
 const pk_transform_kind pk_transform_resize = {
     .name = "resize", .doc = "the whole picture at another size", .options_size = sizeof(resize_options),
-    .fields = resize_fields, .nfields = 1, .spatial = true, .infer = resize_infer, .apply = resize,
-    .scratch = resize_scratch};
+    FIELDS(resize_fields), .spatial = true, .infer = resize_infer, .cut = resize_cut};
 
 /* ---- random_resized_crop ---- */
 
 typedef struct random_options {
     int64_t size[2];
-    double min_area, ratio;
+    pk_floats scale, ratio;
+    int interpolation;
 } random_options;
 
 static const pk_field random_fields[] = {
-    {.name = "size",
-     .type = PK_PAIR,
-     .offset = offsetof(random_options, size),
-     .required = true,
-     .min = 1,
-     .max = 65536,
-     .doc = "{height, width}"},
-    {.name = "min_area",
-     .type = PK_FLOAT,
-     .offset = offsetof(random_options, min_area),
-     .def = 0.08,
-     .min = 0.001,
-     .max = 1,
-     .doc = "smallest part of the picture"},
-    {.name = "ratio",
-     .type = PK_FLOAT,
-     .offset = offsetof(random_options, ratio),
-     .def = 0.75,
-     .min = 0.01,
-     .max = 1,
-     .doc = "width by height lies between this and its inverse"},
+    {.name = "size", .type = PK_PAIR, .offset = offsetof(random_options, size), .required = true, .min = 1,
+     .max = 65536, .doc = "{height, width}"},
+    {.name = "scale", .type = PK_FLOATS, .offset = offsetof(random_options, scale), .def = 0.08, .min = 1e-4, .max = 1,
+     .doc = "{least, most} part of the picture's area; one number: from it to 1"},
+    {.name = "ratio", .type = PK_FLOATS, .offset = offsetof(random_options, ratio), .def = 0.75, .min = 0.01,
+     .max = 100, .doc = "{least, most} width by height; one number: from it to its inverse"},
+    {.name = "interpolation", .type = PK_ENUM, .offset = offsetof(random_options, interpolation), .def = PK_BILINEAR,
+     .choices = PK_FILTERS, .doc = "filter; as wide as the reduction (antialiased)"},
 };
+
+static void bounds(const pk_floats *list, double last, double *low, double *high) {
+    *low = list->n > 0 ? (double)list->v[0] : last;
+    *high = list->n > 1 ? (double)list->v[1] : last;
+}
+
+static pk_status random_infer(const void *options, pk_extent *e) {
+    const random_options *o = options;
+    double low, high;
+    bounds(&o->scale, 1, &low, &high);
+    PK_RETURN_IF(o->scale.n > 2 || low > high, PK_EINVAL, "random_resized_crop: scale must be {least, most}");
+    bounds(&o->ratio, o->ratio.n > 0 ? 1 / (double)o->ratio.v[0] : 1, &low, &high);
+    PK_RETURN_IF(o->ratio.n > 2 || low > high, PK_EINVAL, "random_resized_crop: ratio must be {least, most}");
+    e->h = o->size[0];
+    e->w = o->size[1];
+    return PK_OK;
+}
 
 enum { CROP_TRIES = 10 };
 
-/* Ten tries at a rectangle that fits; then the whole picture. */
-static void random_resized_crop(const pk_step *s) {
-    const random_options *o = s->options;
-    for (uint64_t i = 0; i < CROP_TRIES; i++) {
-        double part = o->min_area + (1 - o->min_area) * (double)pk_random_uniform(s->stream, 4 * i);
-        double area = part * (double)(s->from.h * s->from.w);
-        double ratio = exp(log(o->ratio) * (1 - 2 * (double)pk_random_uniform(s->stream, 4 * i + 1)));
-        int64_t w = (int64_t)lround(sqrt(area * ratio)), h = (int64_t)lround(sqrt(area / ratio));
-        if (h < 1 || w < 1 || h > s->from.h || w > s->from.w) continue;
-        int64_t top = pk_random_below(s->stream, 4 * i + 2, (uint32_t)(s->from.h - h) + 1);
-        int64_t left = pk_random_below(s->stream, 4 * i + 3, (uint32_t)(s->from.w - w) + 1);
-        resize_window(s, top, left, h, w);
-        return;
-    }
-    resize(s);
+/* The largest centred part within the bounds of the ratio. */
+static pk_rect fallback(const pk_extent *from, double least, double most) {
+    double h = (double)from->h, w = (double)from->w, ratio = w / h;
+    if (ratio < least) h = round(w / least);
+    if (ratio > most) w = round(h * most);
+    h = fmax(1, fmin(h, (double)from->h));
+    w = fmax(1, fmin(w, (double)from->w));
+    return (pk_rect){floor(((double)from->h - h) / 2), floor(((double)from->w - w) / 2), h, w};
 }
 
-const pk_transform_kind pk_transform_random_resized_crop = {.name = "random_resized_crop",
-                                                            .doc = "a rectangle of random area and shape, resized",
-                                                            .options_size = sizeof(random_options),
-                                                            .fields = random_fields,
-                                                            .nfields = 3,
-                                                            .spatial = true,
-                                                            .infer = resize_infer,
-                                                            .apply = random_resized_crop,
-                                                            .scratch = resize_scratch};
+/* Ten tries at a rectangle that fits, as torchvision and timm do. */
+static void random_cut(const void *options, const pk_extent *from, uint64_t stream, pk_cut *cut) {
+    const random_options *o = options;
+    double least, most, narrow, wide;
+    bounds(&o->scale, 1, &least, &most);
+    bounds(&o->ratio, o->ratio.n > 0 ? 1 / (double)o->ratio.v[0] : 1, &narrow, &wide);
+    cut->filter = (pk_filter)o->interpolation;
+    for (uint64_t i = 0; i < CROP_TRIES; i++) {
+        double part = least + (most - least) * (double)pk_random_uniform(stream, 4 * i);
+        double area = part * (double)(from->h * from->w);
+        double ratio = exp(log(narrow) + (log(wide) - log(narrow)) * (double)pk_random_uniform(stream, 4 * i + 1));
+        int64_t w = (int64_t)lround(sqrt(area * ratio)), h = (int64_t)lround(sqrt(area / ratio));
+        if (h < 1 || w < 1 || h > from->h || w > from->w) continue;
+        int64_t top = pk_random_below(stream, 4 * i + 2, (uint32_t)(from->h - h) + 1);
+        int64_t left = pk_random_below(stream, 4 * i + 3, (uint32_t)(from->w - w) + 1);
+        cut->box = (pk_rect){(double)top, (double)left, (double)h, (double)w};
+        return;
+    }
+    cut->box = fallback(from, narrow, wide);
+}
+
+const pk_transform_kind pk_transform_random_resized_crop = {
+    .name = "random_resized_crop", .doc = "a rectangle of random area and shape, resized",
+    .options_size = sizeof(random_options), FIELDS(random_fields), .spatial = true, .infer = random_infer,
+    .cut = random_cut};

@@ -105,10 +105,11 @@ pk_status pk_number_fill(pk_number type, pk_pull *pull, void *context, const cha
 bool pk_source_lend(pk_source *s, int64_t at, pk_number type, int64_t n, pk_tensor **out) {
     int64_t bytes, end;
     *out = NULL;
-    if (!s->mapping || type != PK_NUM_F32 || at % 4 != 0 || n < 1) return false;
-    if (!pk_mul_ok(n, 4, &bytes) || !pk_add_ok(at, bytes, &end) || end > s->size) return false;
+    bool same = type == PK_NUM_F32 || type == PK_NUM_I32 || type == PK_NUM_U8; /* here as in the file */
+    if (!s->mapping || !same || at % pk_number_size(type) != 0 || n < 1) return false;
+    if (!pk_mul_ok(n, pk_number_size(type), &bytes) || !pk_add_ok(at, bytes, &end) || end > s->size) return false;
     struct pk_mapping *m = pk_mapping_hold(s->mapping);
-    if (pk_tensor_borrow(PK_FLOAT32, 1, &n, (void *)(uintptr_t)(s->data + at), pk_mapping_drop, m, out) == PK_OK)
+    if (pk_tensor_borrow(pk_number_dtype(type), 1, &n, (void *)(uintptr_t)(s->data + at), pk_mapping_drop, m, out) == PK_OK)
         return true;
     pk_mapping_drop(m);
     return false;

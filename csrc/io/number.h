@@ -26,8 +26,8 @@ typedef pk_status pk_pull(void *context, void *out, int64_t bytes);
  * about a value that int32 cannot hold (PK_EFORMAT). */
 pk_status pk_number_fill(pk_number type, pk_pull *pull, void *context, const char *name, pk_tensor *t);
 
-/* n numbers of a mapped file as a tensor of one dimension that sees the file itself: where they are float32, aligned
- * and within the file. False: they must be read (no message). */
+/* n numbers of a mapped file as a tensor of one dimension that sees the file itself: where they are float32, int32 or
+ * uint8, aligned and within the file. False: they must be read (no message). */
 bool pk_source_lend(pk_source *s, int64_t at, pk_number type, int64_t n, pk_tensor **out);
 
 /* Little-endian integers at p. */

@@ -23,6 +23,7 @@ typedef struct run {
     pk_source *s;
     int64_t at;
     uint32_t crc;
+    bool checked; /* the file has a checksum: mapped data must be looked at */
 } run;
 
 static pk_status pull(void *context, void *out, int64_t bytes) {
@@ -38,7 +39,7 @@ static pk_status lend(pk_source *s, run *r, const pk_st_entry *e, pk_tensor **t)
     pk_tensor *flat;
     int64_t bytes = e->end - e->begin, stride[PK_MAX_DIMS], step = 1;
     if (!pk_source_lend(s, r->at, e->type, bytes / pk_number_size(e->type), &flat)) return PK_OK;
-    r->crc = pk_st_data_crc(r->crc, pk_bytes(flat), bytes);
+    if (r->checked) r->crc = pk_st_data_crc(r->crc, pk_bytes(flat), bytes);
     for (int i = e->ndim - 1; i >= 0; i--) {
         stride[i] = step;
         step *= e->shape[i];
@@ -48,9 +49,11 @@ static pk_status lend(pk_source *s, run *r, const pk_st_entry *e, pk_tensor **t)
     return status;
 }
 
-static pk_status read_tensor(pk_source *s, const pk_st_header *h, const pk_st_entry *e, pk_dict *d, uint32_t *crc) {
+static pk_status read_tensor(pk_source *s, const pk_st_header *h, const pk_st_entry *e, pk_dict *d, bool checked,
+                             uint32_t *crc) {
     pk_tensor *t = NULL;
-    run r = {s, h->data + e->begin, pk_st_entry_crc(*crc, e->name, pk_number_name(e->type), e->ndim, e->shape)};
+    run r = {s, h->data + e->begin, pk_st_entry_crc(*crc, e->name, pk_number_name(e->type), e->ndim, e->shape),
+             checked};
     pk_status status = lend(s, &r, e, &t);
     if (status == PK_OK && !t) {
         PK_TRY(pk_tensor_new(pk_number_dtype(e->type), e->ndim, e->shape, &t));
@@ -78,7 +81,7 @@ static pk_status read_all(pk_source *s, const pk_st_header *h, pk_dict *d) {
             PK_TRY(pk_dict_note(d, key, value));
         }
     }
-    for (int64_t i = 0; i < h->count; i++) PK_TRY(read_tensor(s, h, &h->entry[i], d, &crc));
+    for (int64_t i = 0; i < h->count; i++) PK_TRY(read_tensor(s, h, &h->entry[i], d, checked, &crc));
     PK_RETURN_IF(checked && crc != wanted, PK_EFORMAT,
                  "checksum %08x, but " PK_ST_CRC
                  " in its __metadata__ says %08x: damaged, or changed by a program that "

@@ -4,6 +4,7 @@
  *   VREGS                 vector registers
  *   vf, vi                VL floats, VL int32
  *   v_load(p) v_store(p, v)          unaligned
+ *   v_load_u8(p)          VL bytes as floats
  *   v_load_n(p, n) v_store_n(p, v, n)  the first n (0..VL) lanes; loaded lanes past n are 0; nothing else is touched
  *   v_set1(x) v_zero()
  *   v_add v_sub v_mul v_div v_max v_min (a, b)

@@ -12,6 +12,9 @@ PK_INLINE vi v_first(int n) {
 }
 PK_INLINE vf v_load(const float *p) { return _mm256_loadu_ps(p); }
 PK_INLINE void v_store(float *p, vf v) { _mm256_storeu_ps(p, v); }
+PK_INLINE vf v_load_u8(const uint8_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
 PK_INLINE vf v_load_n(const float *p, int n) { return _mm256_maskload_ps(p, v_first(n)); }
 PK_INLINE void v_store_n(float *p, vf v, int n) { _mm256_maskstore_ps(p, v_first(n), v); }
 PK_INLINE vf v_set1(float x) { return _mm256_set1_ps(x); }

@@ -10,6 +10,9 @@ typedef __mmask16 vm;
 PK_INLINE vm v_first(int n) { return (vm)_bzhi_u32(0xffffu, (unsigned)n); }
 PK_INLINE vf v_load(const float *p) { return _mm512_loadu_ps(p); }
 PK_INLINE void v_store(float *p, vf v) { _mm512_storeu_ps(p, v); }
+PK_INLINE vf v_load_u8(const uint8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
 PK_INLINE vf v_load_n(const float *p, int n) { return _mm512_maskz_loadu_ps(v_first(n), p); }
 PK_INLINE void v_store_n(float *p, vf v, int n) { _mm512_mask_storeu_ps(p, v_first(n), v); }
 PK_INLINE vf v_set1(float x) { return _mm512_set1_ps(x); }

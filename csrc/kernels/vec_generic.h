@@ -7,6 +7,7 @@ typedef vi vm;
 
 PK_INLINE vf v_load(const float *p) { vf v; memcpy(&v, p, sizeof v); return v; }
 PK_INLINE void v_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
+PK_INLINE vf v_load_u8(const uint8_t *p) { return (vf){p[0], p[1], p[2], p[3]}; }
 PK_INLINE vf v_load_n(const float *p, int n) {
     vf v = {0, 0, 0, 0};
     for (int i = 0; i < n; i++) v[i] = p[i];

@@ -9,6 +9,7 @@ typedef uint32x4_t vm;
 
 PK_INLINE vf v_load(const float *p) { return vld1q_f32(p); }
 PK_INLINE void v_store(float *p, vf v) { vst1q_f32(p, v); }
+PK_INLINE vf v_load_u8(const uint8_t *p) { return (vf){p[0], p[1], p[2], p[3]}; }
 PK_INLINE vf v_load_n(const float *p, int n) {
     float lane[4] = {0, 0, 0, 0};
     for (int i = 0; i < n; i++) lane[i] = p[i];

@@ -8,6 +8,7 @@
 #include "core/cpu.h"
 #include "core/gemm.h"
 #include "core/pool.h"
+#include "io/image.h"
 #include "kernels/kernels.h"
 
 LUAMOD_API int luaopen_pelk_core(lua_State *L);
@@ -48,7 +49,7 @@ static int config(lua_State *L) {
     set_integer(L, "threads", pk_threads());
     set_integer(L, "cores", pk_cpu_cores());
     set_string(L, "blas", pk_gemm_library());
-    set_string(L, "jpeg", "none"); /* no decoder is built in */
+    set_string(L, "jpeg", pk_image_jpeg_library());
     set_string(L, "compiler", COMPILER);
     return 1;
 }
@@ -195,6 +196,8 @@ static void (*const openers[])(lua_State *) = {
     l_open_ema,
     l_open_guard,
     l_open_data,
+    l_open_feed,
+    l_open_files,
     l_open_io,
     l_open_onnx,
     l_open_viz,

@@ -1,15 +1,19 @@
-/* Data sets from Lua: readers of files, transforms (pelk.Transform), batches. Loaders and data sets themselves are
- * lua/pelk/data.lua. */
+/* Data sets from Lua: readers of MNIST's and CIFAR's files, transforms (pelk.Transform), mixing of batches. Pictures in
+ * files and the making of batches are in l_feed.c, loaders and data sets themselves in lua/pelk/data.lua. */
 #include "lua/l_bind.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "core/alloc.h"
-#include "data/batch.h"
+#include "core/rng.h"
+#include "data/augment.h"
+#include "data/epoch.h"
 #include "data/idx.h"
+#include "data/mix.h"
+#include "data/pictures.h"
 
-#define L_TRANSFORM "pelk.Transform"
+#define MIX_KEY 0x6d6978u /* so that mixing and pictures draw from different streams */
 
 /* ---- files ---- */
 
@@ -53,12 +57,15 @@ static int idx_labels(lua_State *L) {
     return push_one(L, status, t);
 }
 
-/* cifar10_read(path) -> uint8 {N,32,32,3}, int32 {N} */
-static int cifar10_read(lua_State *L) {
+/* cifar_read(path, "10" | "fine" | "coarse") -> uint8 {N,32,32,3}, int32 {N} */
+static int cifar_read(lua_State *L) {
+    static const char *const names[] = {"10", "fine", "coarse", NULL};
+    static const pk_cifar kinds[] = {{1, 0, 10}, {2, 1, 100}, {2, 0, 20}};
     pk_tensor *t[2] = {NULL, NULL};
     pk_status status;
     const char *path = check_path(L, 1);
-    L_RETRY(L, status, pk_cifar10_read(path, &t[0], &t[1]));
+    const pk_cifar *kind = &kinds[luaL_checkoption(L, 2, "10", names)];
+    L_RETRY(L, status, pk_cifar_read(path, kind, &t[0], &t[1]));
     if (!l_ok(L, status)) return 2;
     l_push_tensors(L, t, 2);
     return 2;
@@ -69,7 +76,7 @@ static int cifar10_read(lua_State *L) {
 static int free_transform(lua_State *L) {
     l_box *box = luaL_testudata(L, 1, L_TRANSFORM);
     if (box == NULL) return 0;
-    pk_transform_free(box->object);
+    pk_transform_release(box->object);
     box->object = NULL;
     return 0;
 }
@@ -141,6 +148,7 @@ static void add_numbers(luaL_Buffer *b, const double *v, int n) {
     if (n != 1) luaL_addstring(b, "}");
 }
 
+/* The option as a constructor takes it. */
 static void add_value(luaL_Buffer *b, const pk_field *f, const void *options) {
     const char *at = (const char *)options + f->offset;
     double v[PK_MAX_STAGES];
@@ -152,8 +160,14 @@ static void add_value(luaL_Buffer *b, const pk_field *f, const void *options) {
         const pk_floats *list = (const pk_floats *)(const void *)at;
         n = list->n;
         for (int i = 0; i < n; i++) v[i] = list->v[i];
+    } else if (f->type == PK_ENUM || f->type == PK_BOOL) {
+        char name[32];
+        luaL_addstring(b, f->type == PK_BOOL ? (*(const bool *)(const void *)at ? "true" : "false")
+                                             : pk_choice_name(f->choices, *(const int *)(const void *)at, name,
+                                                              sizeof name));
+        return;
     } else {
-        v[0] = *(const double *)(const void *)at;
+        v[0] = f->type == PK_INT ? (double)*(const int64_t *)(const void *)at : *(const double *)(const void *)at;
     }
     add_numbers(b, v, n);
 }
@@ -175,71 +189,59 @@ static int transform_print(lua_State *L) {
     return 1;
 }
 
-/* ---- batches ---- */
+/* ---- whole batches ---- */
 
-/* The list of transforms at arg; they stay alive in it while the call runs. */
-static void read_pipeline(lua_State *L, int arg, pk_pipeline *p) {
-    p->count = 0;
-    luaL_checktype(L, arg, LUA_TTABLE);
-    lua_Unsigned n = lua_rawlen(L, arg);
-    if (n > PK_MAX_TRANSFORMS)
-        l_arg_error(L, arg, "%llu transforms, at most %d", (unsigned long long)n, PK_MAX_TRANSFORMS);
-    for (int i = 1; i <= (int)n; i++) {
-        lua_rawgeti(L, arg, i);
-        const pk_transform *t = l_test_object(L, -1, L_TRANSFORM);
-        if (t == NULL) l_arg_error(L, arg, "transform %d must be a pelk.Transform, got %s", i, l_given(L, -1));
-        p->step[p->count++] = t;
-        lua_pop(L, 1);
-    }
-}
-
-/* rows[first .. first+count-1], from 1. */
-static const int32_t *check_rows(lua_State *L, int arg, int64_t first, int64_t count) {
-    const pk_tensor *rows = l_check_tensor(L, arg);
-    if (rows->dtype != PK_INT32 || rows->ndim != 1 || !pk_is_contiguous(rows))
-        l_arg_error(L, arg, "rows must be a contiguous int32 {n}, got %s %s", pk_dtype_name(rows->dtype),
-                    pk_shape_text(rows));
-    if (first < 1 || count < 1 || first > rows->shape[0] || count > rows->shape[0] - first + 1)
-        luaL_error(L, "batch: %I rows from %I on, there are %I", (lua_Integer)count, (lua_Integer)first,
-                   (lua_Integer)rows->shape[0]);
-    return pk_i32(rows) + first - 1;
-}
-
-/* batch(x, y or nil, rows, first, count, transforms, seed, epoch) -> float32 batch, labels or nil */
-static int batch(lua_State *L) {
-    lua_settop(L, 8);
-    const pk_tensor *x = l_check_tensor(L, 1), *y = l_opt_tensor(L, 2);
-    int64_t first = l_check_int(L, 4, "first row"), count = l_check_int(L, 5, "number of rows");
-    const int32_t *rows = check_rows(L, 3, first, count);
-    pk_pipeline p;
-    read_pipeline(L, 6, &p);
-    uint64_t seed = (uint64_t)l_check_int(L, 7, "seed"), epoch = (uint64_t)l_check_int(L, 8, "epoch");
+/* mix(x, y, options, seed, epoch, number) -> soft targets; x is changed in place. */
+static int mix(lua_State *L) {
+    lua_settop(L, 6);
+    pk_tensor *x = l_check_tensor(L, 1);
+    const pk_tensor *y = l_check_tensor(L, 2);
+    pk_mix o;
+    l_read_options(L, 3, "mixup", pk_mix_fields, pk_mix_nfields, &o, sizeof o);
+    uint64_t stream = pk_recipe_stream((uint64_t)l_check_int(L, 4, "seed"), (uint64_t)l_check_int(L, 5, "epoch"));
+    stream = pk_random_bits(stream ^ MIX_KEY, (uint64_t)l_check_int(L, 6, "batch"));
     pk_status status;
-    pk_tensor *t = NULL;
-    L_RETRY(L, status, pk_batch(x, rows, count, &p, seed, epoch, &t));
+    pk_tensor *targets = NULL;
+    L_RETRY(L, status, pk_mix_apply(&o, stream, x, y, &targets));
     l_check(L, status);
-    l_push_tensor(L, t);
-    if (y == NULL) return 1;
-    t = NULL;
-    L_RETRY(L, status, pk_batch_rows(y, rows, count, &t));
-    l_check(L, status);
-    l_push_tensor(L, t);
-    return 2;
+    l_push_tensor(L, targets);
+    return 1;
 }
 
-/* batch_shape(x, transforms) -> {h, w, c}: what one picture becomes. */
-static int batch_shape(lua_State *L) {
+/* soft_targets(y, classes, smoothing, weights or nil) -> float32 {N,classes} */
+static int soft_targets(lua_State *L) {
+    lua_settop(L, 4);
+    const pk_tensor *y = l_check_tensor(L, 1), *weight = l_opt_tensor(L, 4);
+    int64_t classes = l_check_int(L, 2, "number of classes");
+    double smoothing = luaL_optnumber(L, 3, 0);
+    if (classes < 1) l_arg_error(L, 2, "number of classes must be at least 1, got %lld", (long long)classes);
+    if (!(smoothing >= 0 && smoothing <= 1)) l_arg_error(L, 3, "label smoothing must be in [0, 1], got %g", smoothing);
+    pk_status status;
+    pk_tensor *targets = NULL;
+    L_RETRY(L, status, pk_soft_targets(y, classes, smoothing, weight, &targets));
+    l_check(L, status);
+    l_push_tensor(L, targets);
+    return 1;
+}
+
+/* _augment(x uint8 {h,w,c}, name, value, "bilinear" | "bicubic") -> what rand_augment's change of that name makes of
+ * it, for tests */
+static int augment(lua_State *L) {
     const pk_tensor *x = l_check_tensor(L, 1);
-    pk_pipeline p;
-    read_pipeline(L, 2, &p);
-    pk_extent e;
-    l_check(L, pk_pipeline_infer(&p, x->ndim, x->shape, &e));
-    const int64_t size[3] = {e.h, e.w, e.c};
-    lua_createtable(L, 3, 0);
-    for (int i = 0; i < 3; i++) {
-        lua_pushinteger(L, size[i]);
-        lua_rawseti(L, -2, i + 1);
-    }
+    const char *name = luaL_checkstring(L, 2);
+    pk_augment_step a = {.value = luaL_optnumber(L, 3, 0), .fill = {124, 116, 104}};
+    int op = pk_choice_find(PK_AUGMENT_NAMES, name),
+        filter = pk_choice_find(PK_FILTERS, luaL_optstring(L, 4, "bicubic"));
+    if (op < 0 || filter < 0) return luaL_error(L, "_augment: no change '%s', or no such filter", name);
+    a.op = (pk_augment_op)op;
+    a.filter = (pk_filter)filter;
+    if (x->dtype != PK_UINT8 || x->ndim != 3 || !pk_is_contiguous(x) || (x->shape[2] != 1 && x->shape[2] != 3))
+        return luaL_error(L, "_augment: wants uint8 {h,w,1 or 3}");
+    pk_tensor *out = NULL;
+    l_check(L, pk_tensor_like(x, &out));
+    const pk_bytes_map p = {pk_u8(x), pk_u8(out), x->shape[0], x->shape[1], x->shape[2]};
+    pk_augment_apply(&a, &p);
+    l_push_tensor(L, out);
     return 1;
 }
 
@@ -259,9 +261,9 @@ static int epoch_order(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"idx_read", idx_read},         {"idx_images", idx_images},      {"idx_labels", idx_labels},
-    {"cifar10_read", cifar10_read}, {"transform", new_transform},    {"transforms", list_transforms},
-    {"batch", batch},               {"batch_shape", batch_shape},    {"epoch_order", epoch_order},
-    {NULL, NULL},
+    {"cifar_read", cifar_read},     {"transform", new_transform},    {"transforms", list_transforms},
+    {"mix", mix},                   {"soft_targets", soft_targets},  {"epoch_order", epoch_order},
+    {"_augment", augment},          {NULL, NULL},
 };
 
 void l_open_data(lua_State *L) {

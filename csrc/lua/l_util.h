@@ -14,6 +14,7 @@
 
 #define L_TENSOR "pelk.Tensor"
 #define L_MODULE "pelk.Module"
+#define L_TRANSFORM "pelk.Transform"
 
 /* A userdata of class `tname` (metatable in the registry, made by l_class) that owns one pointer. */
 typedef struct l_box {
@@ -75,6 +76,8 @@ void l_open_optim(lua_State *L);
 void l_open_ema(lua_State *L);
 void l_open_guard(lua_State *L);
 void l_open_data(lua_State *L);
+void l_open_feed(lua_State *L);
+void l_open_files(lua_State *L);
 void l_open_io(lua_State *L);
 void l_open_viz(lua_State *L);
 void l_open_maps(lua_State *L);

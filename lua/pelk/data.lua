@@ -4,6 +4,7 @@ local options = require "pelk.options"
 local show = require "pelk.show"
 local Loader = require "pelk.data.loader"
 local Set = require "pelk.data.set"
+local mixup = require "pelk.data.mixup"
 
 local data = {}
 
@@ -15,10 +16,42 @@ for _, kind in ipairs(core.transforms()) do
     return options.call(core.transform, kind.name, given)
   end
 end
+
+local letters = { m = "magnitude", mstd = "magnitude_std", n = "num_layers", p = "prob", inc = "increasing" }
+
+-- "rand-m9-mstd0.5-inc1": timm's way to say it.
+local function read_rand_augment(text)
+  local given = { magnitude_std = 0, increasing = false }
+  local head, rest = text:match("^(%a+)(.*)$")
+  if head ~= "rand" then
+    options.raise(('rand_augment: "rand-m9-mstd0.5-inc1" is how it is written, got %q'):format(text))
+  end
+  for part in rest:gmatch("%-([^-]+)") do
+    local letter, value = part:match("^(%a+)([%d.]+)$")
+    local number = tonumber(value)
+    if not letters[letter] or not number then
+      options.raise(("rand_augment: '%s' is not understood: m, n, mstd, p and inc with a number are"):format(part))
+    end
+    given[letters[letter]] = number
+    if letter == "inc" then given.increasing = number ~= 0 end
+  end
+  return given
+end
+
+local rand_augment = data.transforms.rand_augment
+-- rand_augment{magnitude = 9, ...} or rand_augment("rand-m9-mstd0.5-inc1").
+function data.transforms.rand_augment(given)
+  return rand_augment(type(given) == "string" and read_rand_augment(given) or given)
+end
+
 setmetatable(data.transforms, {
   __index = function(_, name) return options.call(core.transform, name) end, -- raises, naming those there are
 })
 show.part("pelk.data.transforms", data.transforms)
+
+-- What is done to whole batches.
+data.mixup = mixup.new
+data.soft_targets = mixup.soft_targets
 
 -- ---- data sets ----
 
@@ -92,6 +125,22 @@ function data.mnist(given)
   return read_mnist("MNIST", o.root, o.split, digit_classes)
 end
 
+-- The files of one split, each of per_file records, as one set; or nil, message.
+local function read_cifar(root, files, kind, per_file, more)
+  local n = #files * per_file
+  local x, y = core.empty { n, 32, 32, 3, dtype = "uint8" }, core.empty { n, dtype = "int32" }
+  for i, file in ipairs(files) do
+    local images, labels = core.cifar_read(root .. "/" .. file, kind)
+    if not images then return nil, labels end
+    if images:size(1) ~= per_file then
+      return nil, ("%s/%s: %d pictures, expected %d"):format(root, file, images:size(1), per_file)
+    end
+    x:narrow(1, (i - 1) * per_file + 1, per_file):copy_(images)
+    y:narrow(1, (i - 1) * per_file + 1, per_file):copy_(labels)
+  end
+  return Set.new(x, y, more)
+end
+
 -- data.cifar10{root = ..., split = ...}: the folder of the binary version (cifar-10-batches-bin).
 function data.cifar10(given)
   local o = options.read("cifar10", given, { root = { "string" }, split = { "string", "train" } })
@@ -101,22 +150,38 @@ function data.cifar10(given)
   if o.split == "train" then
     for i = 1, 5 do files[i] = ("data_batch_%d.bin"):format(i) end
   end
-  local per_file = 10000
-  local n = #files * per_file
-  local x, y = core.empty { n, 32, 32, 3, dtype = "uint8" }, core.empty { n, dtype = "int32" }
-  for i, file in ipairs(files) do
-    local images, labels = core.cifar10_read(o.root .. "/" .. file)
-    if not images then return nil, labels end
-    if images:size(1) ~= per_file then
-      return nil, ("%s/%s: %d pictures, expected %d"):format(o.root, file, images:size(1), per_file)
-    end
-    x:narrow(1, (i - 1) * per_file + 1, per_file):copy_(images)
-    y:narrow(1, (i - 1) * per_file + 1, per_file):copy_(labels)
-  end
-  return Set.new(x, y, { classes = cifar_classes, name = "CIFAR-10 " .. o.split })
+  return read_cifar(o.root, files, "10", 10000, { classes = cifar_classes, name = "CIFAR-10 " .. o.split })
 end
 
--- data.loader(ds, {batch = 128, shuffle = false, seed = 0, transforms = {...}, drop_last = false})
+-- Lines of a file; nil when it is not there.
+local function read_lines(path)
+  local file = io.open(path, "r")
+  if not file then return nil end
+  local lines = {}
+  for line in file:lines() do if line ~= "" then lines[#lines + 1] = line end end
+  file:close()
+  return lines
+end
+
+-- data.cifar100{root = ..., split = ..., labels = "fine" or "coarse"}: the folder of the binary version
+-- (cifar-100-binary); the classes' names are in it.
+function data.cifar100(given)
+  local o = options.read("cifar100", given,
+    { root = { "string" }, split = { "string", "train" }, labels = { "string", "fine" } })
+  if not o.root then error("cifar100: root is required: the folder of train.bin and test.bin", 2) end
+  check_split("cifar100", o.split)
+  if o.labels ~= "fine" and o.labels ~= "coarse" then
+    error(('cifar100: labels must be "fine" or "coarse", got %s'):format(o.labels), 2)
+  end
+  local classes = read_lines(("%s/%s_label_names.txt"):format(o.root, o.labels))
+  return read_cifar(o.root, { o.split .. ".bin" }, o.labels, o.split == "train" and 50000 or 10000,
+    { classes = classes, name = "CIFAR-100 " .. o.split })
+end
+
+data.image_folder = require "pelk.data.folder"
+data.cache = require "pelk.data.cache"
+
+-- data.loader(ds, {batch = 128, shuffle = false, seed = 0, transforms = {...}, drop_last = false, workers =, mixup =})
 data.loader = Loader.new
 
 return show.part("pelk.data", data)

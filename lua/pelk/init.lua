@@ -45,7 +45,8 @@ local load_rules = {key = {"string"}, opaque = {"table"}, map = {"boolean", fals
 --   key: the entry of a .pth file that holds the tensors, "model_ema" say; without it they are looked for at the top
 --     and under model, state_dict and the like
 --   opaque: classes of other values in a .pth file to pass over, {"mylib.Config", "mylib.*"}, where they are not known
---   map: float32 tensors see the file itself (mmap), which must not be cut short meanwhile; writes stay private
+--   map: float32, int32 and uint8 tensors see the file itself (mmap), which must not be cut short meanwhile; writes
+--     stay private
 function pelk.load(path, given)
   local o = options.read("load", given, load_rules)
   local what, about = options.call(core.load_file, path, o.key, o.opaque, o.map)

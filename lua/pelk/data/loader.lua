@@ -1,5 +1,5 @@
 -- Batches of a data set, epoch by epoch. Order and random transforms depend only on the seed, the epoch and the row, so
--- that any epoch can be run again, or continued from any batch, with the same pictures.
+-- that any epoch can be run again, or continued from any batch, with the same pictures, by any number of workers.
 local core = require "pelk.core"
 local options = require "pelk.options"
 
@@ -13,20 +13,42 @@ local rules = {
   seed = { "integer", 0 },
   transforms = { "table" },
   drop_last = { "boolean", false },
-  workers = { "integer", 0, 0 },
+  workers = { "integer", nil, 0 },
+  prefetch = { "integer", 2, 0 },
+  mixup = { "table" },
+  dtype = { "string", "float32" },
 }
 
--- A batch is always assembled by all threads of the library when it is asked for: `workers` changes nothing.
--- Without transforms, bytes become floats of 0 to 1; an empty list leaves them 0 to 255.
-function Loader.new(ds, given)
-  if type(ds) ~= "table" or not ds.x then error("loader: the first argument must be a data set", 2) end
-  local o = options.read("loader", given, rules)
-  if not o.transforms then
-    o.transforms = ds.x:dtype() == "uint8" and { core.transform("to_float") } or {}
+-- What is wanted of the data set and of the mixup, checked before the first epoch.
+local function check(o, ds)
+  if o.dtype ~= "float32" and o.dtype ~= "uint8" then
+    options.raise(("loader: dtype must be float32 or uint8, got %s"):format(o.dtype))
   end
-  local item = options.call(core.batch_shape, ds.x, o.transforms) -- what does not fit is an error now, not in an epoch
+  if o.mixup and (type(o.mixup.apply) ~= "function" or not ds.y or o.dtype ~= "float32") then
+    options.raise("loader: mixup must be a data.mixup{...}, and wants labels and float32 batches")
+  end
+end
+
+-- batch = 128, shuffle = false, seed = 0, drop_last = false;
+-- transforms: a list; without it bytes become floats of 0 to 1; an empty list leaves them 0 to 255;
+-- workers: threads that decode and transform ahead (default: for files as many as the library uses, otherwise 0: a
+-- batch is assembled by the library's threads when it is asked for); prefetch = 2: how many batches further they may
+-- be; mixup: data.mixup{...}, labels become soft targets; dtype = "float32" or "uint8" (transforms must keep bytes).
+function Loader.new(ds, given)
+  if type(ds) ~= "table" or not ds.source then error("loader: the first argument must be a data set", 2) end
+  local o = options.read("loader", given, rules)
+  check(o, ds)
+  local source = ds:source()
+  if not o.transforms then
+    local bytes = not ds.x or ds.x:dtype() == "uint8"
+    o.transforms = bytes and o.dtype == "float32" and { core.transform("to_float") } or {}
+  end
+  local bytes = o.dtype == "uint8"
+  local item = options.call(core.batch_shape, source, o.transforms, bytes) -- what does not fit is an error now
   return setmetatable({ ds = ds, batch = o.batch, shuffle = o.shuffle, seed = o.seed, transforms = o.transforms,
-    drop_last = o.drop_last, classes = ds.classes, next_epoch = 1, item = item }, Loader)
+    drop_last = o.drop_last, classes = ds.classes, next_epoch = 1, item = item, bytes = bytes, mixup = o.mixup,
+    workers = o.workers or (ds.x and 0 or core.threads()), prefetch = o.prefetch, wait_seconds = 0.0,
+    broken = {}, seen_broken = {} }, Loader)
 end
 
 -- How many batches an epoch has.
@@ -42,7 +64,7 @@ function Loader:size() return self.drop_last and self:batches() * self.batch or 
 
 -- Shape of a full batch.
 function Loader:shape()
-  if self.ds.x:dim() == 4 then return { self.batch, table.unpack(self.item) } end
+  if not self.ds.x or self.ds.x:dim() == 4 then return { self.batch, table.unpack(self.item) } end
   return { self.batch, table.unpack(self.ds:shape()) }
 end
 
@@ -54,20 +76,47 @@ local function check_number(what, n, least)
   return number
 end
 
--- for x, y, number in loader:epoch(n, start_batch): that epoch, from that batch on (1 by default).
+-- What a feed left out, each file once: loader.broken is a list of {path=, message=}.
+local function note_broken(self, feed, known)
+  local list = feed:broken(known)
+  for _, entry in ipairs(list) do
+    local row, message = entry[1], entry[2]
+    if not self.seen_broken[row] then
+      self.seen_broken[row] = true
+      self.broken[#self.broken + 1] = { path = self.ds.files and self.ds.files:path(row), message = message }
+      io.stderr:write(("loader: left out: %s\n"):format(message))
+    end
+  end
+  return known + #list
+end
+
+-- for x, y, number in loader:epoch(n, start_batch): that epoch, from that batch on (1 by default). A picture that
+-- cannot be read raises, or is left out of its batch (data.image_folder's broken). wait_seconds grows by the time spent
+-- waiting.
 function Loader:epoch(n, start_batch)
   n = check_number("epoch", n, 0)
-  local number = check_number("start_batch", start_batch or 1, 1) - 1
-  local ds, batches = self.ds, self:batches()
+  local first = check_number("start_batch", start_batch or 1, 1) - 1
+  local ds = self.ds
   local rows = core.epoch_order(ds.rows or ds.n, self.shuffle, self.seed, n)
-  return function()
-    if number >= batches then return nil end
-    number = number + 1
-    local first = (number - 1) * self.batch + 1
-    local count = math.min(self.batch, ds.n - first + 1)
-    local x, y = core.batch(ds.x, ds.y, rows, first, count, self.transforms, self.seed, n)
+  local feed = core.feed(ds:source(), ds.y, rows, self.transforms, self.batch, first, self.drop_last, self.seed, n,
+    self.workers, self.prefetch, ds.broken == "skip", self.bytes)
+  local known, over = 0, false
+  local function step()
+    if over then return nil end
+    local began = core.clock()
+    local x, y, number = feed:next()
+    self.wait_seconds = self.wait_seconds + core.clock() - began
+    if ds.broken == "skip" then known = note_broken(self, feed, known) end
+    if not x then
+      over = true
+      feed:free()
+      if y then error("loader: " .. y, 2) end
+      return nil
+    end
+    if self.mixup then y = self.mixup:apply(x, y, self.seed, n, number) end
     return x, y, number
   end
+  return step, nil, nil, feed
 end
 
 -- Which epoch the next loader() runs; each loader() goes one further.
@@ -81,12 +130,14 @@ function Loader:__call(...)
   return self:epoch(n)
 end
 
--- "loader: 4 batches of 8 (...), shuffled, hflip{p=0.5}"
+-- "loader: 4 batches of 8 (...), shuffled, 2 workers, hflip{p=0.5}"
 function Loader:__tostring()
   local steps = {}
   for i, transform in ipairs(self.transforms) do steps[i] = tostring(transform) end
-  return ("loader: %d batches of %d (%s), %s%s%s"):format(self:batches(), self.batch, tostring(self.ds),
-    self.shuffle and "shuffled" or "in order", #steps > 0 and ", " or "", table.concat(steps, ", "))
+  if self.mixup then steps[#steps + 1] = tostring(self.mixup) end
+  return ("loader: %d batches of %d (%s), %s%s%s%s"):format(self:batches(), self.batch, tostring(self.ds),
+    self.shuffle and "shuffled" or "in order", self.workers > 0 and (", %d workers"):format(self.workers) or "",
+    #steps > 0 and ", " or "", table.concat(steps, ", "))
 end
 
 return Loader

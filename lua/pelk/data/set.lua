@@ -1,4 +1,4 @@
--- A data set: pictures (or features) and labels as tensors, perhaps only some of their rows.
+-- A data set: pictures (or features) as a tensor or as files, labels as a tensor, perhaps only some of their rows.
 local core = require "pelk.core"
 local options = require "pelk.options"
 
@@ -24,6 +24,15 @@ function Set.new(x, y, more)
     name = more.name }, Set)
 end
 
+-- Pictures in files: a pelk.Files, labels int32 {N}. more: classes, name, broken ("stop" or "skip").
+function Set.of_files(files, y, more)
+  return setmetatable({ files = files, y = y, n = files:count(), classes = more.classes, name = more.name,
+    broken = more.broken, files_options = more.files_options }, Set)
+end
+
+-- Where the pictures are: what core.feed takes.
+function Set:source() return self.x or self.files end
+
 -- How many items; #set too.
 function Set:size() return self.n end
 function Set:__len() return self.n end
@@ -37,26 +46,64 @@ function Set:row(i)
   return self.rows and self.rows[index]:item() or index
 end
 
--- Item i as it is: picture, label (a number for int32 labels, else a tensor).
+-- Item i as it is: picture (of a file: uint8, upright, at its own size), label (a number for int32 labels, else a
+-- tensor); nil, message when the file cannot be read.
 function Set:get(i)
   local row = self:row(i)
-  if not self.y then return self.x[row] end
+  local picture, message
+  if self.x then picture = self.x[row] else picture, message = self.files:decode(row) end
+  if not picture then return nil, message end
+  if not self.y then return picture end
   local label = self.y[row]
-  return self.x[row], label:dim() == 0 and label:item() or label
+  return picture, label:dim() == 0 and label:item() or label
 end
 
--- Shape of one item.
+-- The path of item i; nil when the pictures are no files.
+function Set:path(i)
+  local row = self:row(i)
+  return self.files and self.files:path(row) or nil
+end
+
+-- Shape of one item; nil for files, whose pictures may differ.
 function Set:shape()
-  local shape = self.x:shape()
-  return { table.unpack(shape, 2) }
+  if not self.x then return nil end
+  return { table.unpack(self.x:shape(), 2) }
 end
 
 local function with_rows(self, rows, name)
-  return setmetatable({ x = self.x, y = self.y, n = rows:size(1), rows = rows, classes = self.classes,
-    name = name }, Set)
+  return setmetatable({ x = self.x, files = self.files, y = self.y, n = rows:size(1), rows = rows,
+    classes = self.classes, name = name, broken = self.broken, files_options = self.files_options }, Set)
 end
 
--- Rows in an order of their own, nothing is copied.
+-- ---- classes ----
+
+-- How many items each class has: a list, one number a class.
+function Set:class_counts()
+  if not self.y or self.y:dtype() ~= "int32" or self.y:dim() ~= 1 then
+    error("class_counts: the labels are no int32 {N}", 2)
+  end
+  local labels, counts = self.y:flat(), {}
+  local function count(label) counts[label] = (counts[label] or 0) + 1 end
+  if self.rows then
+    for _, row in ipairs(self.rows:flat()) do count(labels[row]) end
+  else
+    for _, label in ipairs(labels) do count(label) end
+  end
+  local classes = self.classes and #self.classes or 0
+  for label in pairs(counts) do classes = math.max(classes, label) end
+  for label = 1, classes do counts[label] = counts[label] or 0 end
+  return counts
+end
+
+-- Weights that make classes count alike: float32 {classes}, n / (classes * items of the class), 0 for a class without
+-- items; their mean over the items is 1. data.soft_targets takes them.
+function Set:class_weights()
+  local counts, weights = self:class_counts(), {}
+  for label, count in ipairs(counts) do weights[label] = count > 0 and self.n / (#counts * count) or 0.0 end
+  return core.tensor(weights, { #weights })
+end
+
+-- Rows as int32 {n}, in an order of their own; nothing else is copied.
 local function order(self, shuffle, seed) return core.epoch_order(self.rows or self.n, shuffle, seed, 0) end
 
 -- The items of a list of indices.
@@ -92,6 +139,7 @@ end
 
 function Set:__tostring()
   local classes = self.classes and (", %d classes"):format(#self.classes) or ""
+  if not self.x then return ("%s: %d files%s"):format(self.name, self.n, classes) end
   local shape = table.concat(self:shape(), ",")
   return ("%s: %d items of {%s} %s%s"):format(self.name, self.n, shape, self.x:dtype(), classes)
 end
