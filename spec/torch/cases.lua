@@ -27,10 +27,10 @@ local cases = {}
 -- {name, options of nn.Model, {N, H, W}}
 cases.networks = {
   { "pelk_nano", spec("pelk_nano"), { 3, 28, 28 } },
-  { "pelk_tiny", small("pelk_tiny"), { 3, 64, 96 } },
-  { "pelk_tiny, odd size, 4 channels", small("pelk_tiny", { in_channels = 4 }), { 3, 77, 101 } },
-  { "pelk_tiny_101, position all, merged rings", small("pelk_tiny_101", { position = "all", rule = "merge" }),
-    { 3, 64, 64 } },
+  { "pelk_tiny", small("pelk_tiny"), { 2, 64, 96 } },
+  { "pelk_tiny, odd size, 4 channels", small("pelk_tiny", { in_channels = 4 }), { 2, 77, 101 } },
+  { "pelk_tiny_101, position all, merged rings", small("pelk_tiny_101", { position = "all", rule = "merge",
+    kernels = { 61, 37, 21, 13 } }), { 2, 64, 64 } },
   { "pelk_tiny, a position map a channel", spec("pelk_tiny", { depths = { 1, 1 }, dims = { 16, 24 },
     kernels = { 31, 13 }, position_shape = "channel", small_kernel = { 5, 3 } }), { 3, 40, 28 } },
   { "dense 31 and 13, odd sizes, no position", spec("pelk_tiny", { depths = { 1, 1 }, dims = { 16, 24 },
@@ -41,20 +41,20 @@ cases.networks = {
     width = { 1, 1.25, 1.5, 1 }, small_kernel = { 3, 5, 3, 0 }, mlp_ratio = { 2, 3, 4, 1 } }), { 3, 64, 64 } },
   { "convnext_tiny", small("convnext_tiny"), { 3, 64, 64 } },
   { "convnext_tiny, odd size, 1 channel", small("convnext_tiny", { in_channels = 1 }), { 3, 37, 53 } },
-  { "slak_tiny", small("slak_tiny"), { 3, 64, 96 } },
-  { "slak_tiny_dense", small("slak_tiny_dense"), { 3, 77, 69 } },
-  { "replknet_31b", small("replknet_31b"), { 3, 64, 96 } },
-  { "replknet_xl, odd size", small("replknet_xl", { in_channels = 1 }), { 3, 73, 101 } },
+  { "slak_tiny", small("slak_tiny"), { 2, 64, 96 } },
+  { "slak_tiny_dense", small("slak_tiny_dense"), { 2, 77, 69 } },
+  { "replknet_31b", small("replknet_31b"), { 2, 64, 96 } },
+  { "replknet_xl, odd size", small("replknet_xl", { in_channels = 1 }), { 2, 73, 101 } },
   { "RepLKNet's blocks with peripheral kernels, stem 2", spec("replknet_31b", { depths = { 1, 1 }, dims = { 16, 24 },
     mixer = "peripheral", kernels = { 31, 13 }, stem = 2, partial = 0.5, dw_ratio = 1.5 }), { 3, 40, 28 } },
-  { "inception_next_tiny", small("inception_next_tiny"), { 3, 64, 96 } },
-  { "inception_next_tiny, odd size, 4 channels", small("inception_next_tiny", { in_channels = 4 }), { 3, 77, 101 } },
+  { "inception_next_tiny", small("inception_next_tiny"), { 2, 64, 96 } },
+  { "inception_next_tiny, odd size, 4 channels", small("inception_next_tiny", { in_channels = 4 }), { 2, 77, 101 } },
 }
 
 -- {name, class, options of the layer, {N, H, W}}
 cases.blocks = {
   { "PeLK's", "Block", { channels = 16, kernel = 51 }, { 2, 28, 28 } },
-  { "PeLK-101's", "Block", { channels = 16, kernel = 101, radius = 3 }, { 2, 21, 30 } },
+  { "PeLK-101's", "Block", { channels = 16, kernel = 101, radius = 3 }, { 1, 9, 12 } },
   { "SLaK's", "Block", { channels = 16, mixer = "stripe", partial = 1 }, { 2, 28, 28 } },
   { "SLaK's dense counterpart", "Block", { channels = 16, mixer = "dense", kernel = 31, partial = 1 }, { 2, 28, 28 } },
   { "ConvNeXt's", "Block", { channels = 16, mixer = "dense", kernel = 7, small_kernel = 0, partial = 1,
