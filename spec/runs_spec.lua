@@ -24,10 +24,12 @@ local architectures = {
     drop_path = 0.3 } },
   convnext = { "convnext_tiny", { depths = { 1, 1, 1 }, dims = { 6, 12, 24 }, stem = 2, num_classes = 2,
     in_channels = 1, drop_path = 0.3 } },
-  stripe = { "pelk_nano", { mixer = "stripe", depths = { 1, 1 }, dims = { 8, 16 }, kernels = { 13, 7 }, num_classes = 2,
-    drop_path = 0.3 } },
-  inception = { "pelk_nano", { mixer = "inception", depths = { 1, 1 }, dims = { 16, 32 }, kernels = { 9, 7 },
-    partial = 0.125, num_classes = 2, drop_path = 0.3 } },
+  slak = { "slak_tiny", { depths = { 1, 1 }, dims = { 8, 16 }, kernels = { 13, 7 }, stem = 2, num_classes = 2,
+    in_channels = 1, drop_path = 0.3 } },
+  replknet = { "replknet_31b", { depths = { 1, 1 }, dims = { 8, 16 }, kernels = { 7, 5 }, num_classes = 2,
+    in_channels = 1, drop_path = 0.3 } },
+  inception_next = { "inception_next_tiny", { depths = { 1, 1 }, dims = { 16, 32 }, stem = 2, mlp_ratio = 4,
+    num_classes = 2, in_channels = 1, drop_path = 0.3 } },
 }
 
 local function build(name)
@@ -60,9 +62,17 @@ local function same(a, b)
   for name, value in pairs(a:state_dict()) do assert(value:equal(other[name]), name .. " differs") end
 end
 
-local function newest(dir)
-  local names = core.folder_names(dir .. "/checkpoints")
+local function checkpoints(dir)
+  local names = {}
+  for _, name in ipairs(core.folder_names(dir .. "/checkpoints") or {}) do
+    if name:find("^%d+%.safetensors$") then names[#names + 1] = name end -- not what a killed writer left
+  end
   table.sort(names)
+  return names
+end
+
+local function newest(dir)
+  local names = checkpoints(dir)
   return dir .. "/checkpoints/" .. names[#names], #names
 end
 
@@ -89,13 +99,14 @@ local function same_state(a, b)
 end
 
 describe("resume", function()
-  local optimizers = { pelk = "adamw", convnext = "lamb", stripe = "sgd", inception = "adamw", hand = "sgd" }
+  local optimizers = { pelk = "adamw", convnext = "lamb", slak = "sgd", replknet = "adamw", inception_next = "lamb",
+    hand = "sgd" }
   for name, kind in pairs(optimizers) do
     it(("is exact for %s with %s, whatever update it stops at"):format(name, kind), function()
       local optimizer = { name = kind, lr = 3e-3, layer_decay = 0.8 }
       local whole_dir = help.folder(true)
       local _, whole = run({ model = build(name), out = whole_dir, optimizer = optimizer })
-      for stop = 1, 5 do
+      for _, stop in ipairs({ 1, 2, 4 }) do
         local dir = help.folder(true)
         local stopped = run({ model = build(name), out = dir, optimizer = optimizer, callbacks = { step = function(info)
           if info.step == stop then return "stop" end
@@ -114,15 +125,13 @@ describe("resume", function()
 
   it("takes the newest checkpoint that is whole, and says which were not", function()
     local dir = help.folder(true)
-    local _, whole = run({ out = help.folder(true) })
+    local _, whole = run()
     run({ out = dir, save_steps = 1, keep = 3, callbacks = { step = function(i) return i.step == 5 and "stop" end } })
     local path, count = newest(dir)
     assert.are.equal(3, count)
     local bytes = help.read(path)
     help.write(path, bytes:sub(1, #bytes // 2)) -- cut
-    local names = core.folder_names(dir .. "/checkpoints")
-    table.sort(names)
-    local second = dir .. "/checkpoints/" .. names[2]
+    local second = dir .. "/checkpoints/" .. checkpoints(dir)[2]
     bytes = help.read(second)
     local at = #bytes - 100
     help.write(second, bytes:sub(1, at) .. string.char(bytes:byte(at + 1) ~ 1) .. bytes:sub(at + 2)) -- one bit
@@ -176,11 +185,11 @@ pelk.train { model = m, train = pelk.data.loader(set, { batch = 4, shuffle = tru
     math.randomseed(20)
     while kills < 8 and not done do
       local wait = 0.02 + 0.25 * math.random()
-      local before = core.folder_names(dir .. "/checkpoints") and select(2, state(dir)).batches_seen or 0
+      local before = #checkpoints(dir) > 0 and select(2, state(dir)).batches_seen or 0
       local shell = ("(%s %s) & p=$!; sleep %.3f; kill -9 $p 2>/dev/null; wait $p; test $? = 0"):format(command, dir,
         wait)
       done = os.execute("sh -c '" .. shell:gsub("'", "'\\''") .. "' 2>/dev/null") == true
-      if core.folder_names(dir .. "/checkpoints") then
+      if #checkpoints(dir) > 0 then
         assert(select(2, state(dir)).batches_seen >= before) -- the newest file is whole, and nothing went back
       end
       kills = kills + 1

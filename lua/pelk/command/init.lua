@@ -78,6 +78,6 @@ return function(words)
     io.stderr:write("pelk: ", status.text, "\nTry: pelk --help\n")
     return 2
   end
-  io.stderr:write("pelk: ", tostring(status):gsub("^[^:]*%.lua:%d+: ", ""), "\n")
+  io.stderr:write("pelk: ", (tostring(status):gsub("^[^:%s]*:%d+: ", "")), "\n")
   return 1
 end
