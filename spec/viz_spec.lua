@@ -191,3 +191,142 @@ describe("learning curves", function()
     raises("path of the picture", viz.curves, rows)
   end)
 end)
+
+describe("kernels in all forms", function()
+  it("expanded, shared, as masks, as magnitudes", function()
+    local m = core.nn.PeripheralConv { channels = 3, kernel = 13 } -- 9 x 9 weights
+    core.no_grad(function() m.weight[1][1]:fill_(0) end)
+    assert.is_true(viz.kernels(m, dir .. "/k.png", { form = "shared", scale = 2, columns = 3 }))
+    assert.same({ 3 * (9 * 2 + 4) + 4, 9 * 2 + 8, 2 }, { png_size(dir .. "/k.png") })
+    assert.is_true(viz.kernels(m, dir .. "/k.png", { form = "mask", scale = 1, columns = 3 }))
+    assert.same({ 3 * (13 + 4) + 4, 13 + 8, 2 }, { png_size(dir .. "/k.png") })
+    assert.is_true(viz.kernels(m, dir .. "/k.png", { form = "magnitude", scale = 4, title = "|w|" }))
+    raises("form must be", viz.kernels, m, dir .. "/k.png", { form = "round" })
+  end)
+
+  it("position maps", function()
+    local m = pelk.models.create("pelk_nano")
+    assert.is_true(viz.position(m, dir .. "/p.png"))
+    assert.is_true(viz.position(m, dir .. "/p.png", { layer = "stages.2" }))
+    assert.is_true(viz.position(core.randn { 5, 5, 4 }, dir .. "/p.png", { scale = 1, columns = 2 }))
+    assert.same({ 2 * 9 + 4, 2 * 9 + 4, 2 }, { png_size(dir .. "/p.png") })
+    raises("no position map in 'stages.7'", viz.position, m, dir .. "/x.png", { layer = "stages.7" })
+    raises("has no position map", viz.position, core.nn.Linear { in_features = 1, out_features = 1 }, dir .. "/x.png")
+  end)
+
+  it("weight against eccentricity, beside acuity", function()
+    local w = core.zeros { 5, 5, 2 }
+    w:fill_(1)
+    w[3][3]:fill_(-4)
+    local r = viz.radial(w)
+    assert.same({ 0, 1, 2 }, r.eccentricity) -- distance 1 holds sqrt(2), rounded
+    assert.same({ 4, 1, 1 }, r.magnitude)
+    assert.near(1, r.acuity[1], 1e-12)
+    assert.near(2.3 / 32.3, r.acuity[3], 1e-12)
+    r = viz.radial(core.ones { 13, 13, 1 }, nil, { kernel = 51 })
+    assert.near(25 / 2601, r.fine_area, 1e-12)
+    assert.near(25 / 169, r.fine_weights, 1e-12)
+    assert.equal(26, #r.eccentricity)
+  end)
+
+  it("weights against size: the paper's figure 2", function()
+    local g = viz.growth(nil, { kernels = { 7, 51 } })
+    assert.near(53.1, g.dense[2] / g.dense[1], 0.05)
+    assert.near(7.3, g.stripe[2] / g.stripe[1], 0.05)
+    assert.same({ 49, 169 }, g.peripheral)
+  end)
+
+  it("time by class of module adds up", function()
+    local list = viz.time_share(pelk.models.create("pelk_nano"), core.zeros { 2, 28, 28, 1 })
+    local share = 0
+    for _, row in ipairs(list) do share = share + row.share end
+    assert.near(1, share, 1e-9)
+    assert.truthy(tostring(list):find("PeripheralConv"))
+  end)
+end)
+
+describe("charts", function()
+  it("of lines, points with labels, bars", function()
+    local series = { { x = { 1, 10, 100 }, y = { 3, 0 / 0, 2 }, title = "it's", labels = { "a", "b", 'c"d' },
+      style = "points" }, { x = { 1, 2 }, y = { 1, 2 }, style = "lines" } }
+    local ok, message = viz.plot(series, dir .. "/plot.png", { logx = true, title = "t", width = 640, height = 400 })
+    if message and message:find("gnuplot is not installed") then
+      pending("gnuplot is not installed")
+      return
+    end
+    assert.is_true(ok, message)
+    assert.same({ 640, 400, 2 }, { png_size(dir .. "/plot.png") })
+    assert.is_true(viz.plot({ { x = { 1, 2 }, y = { 5, 3 }, labels = { "x y", "it's" }, style = "bars" } },
+      dir .. "/plot.png"))
+    refuses("nothing to plot", viz.plot({ { x = { -1 }, y = { 1 } } }, dir .. "/plot.png", { logx = true }))
+    assert.is_table(viz.growth(dir .. "/growth.png"))
+    assert.is_table(viz.radial(core.ones { 9, 9, 1 }, dir .. "/radial.png", { kernel = 13 }))
+    assert.is_table(viz.time_share(core.nn.Linear { in_features = 2, out_features = 2 }, core.zeros { 1, 2 },
+      dir .. "/time.png"))
+    raises("style must be one of", viz.plot, { { x = { 1 }, y = { 1 }, style = "pie" } }, dir .. "/x.png")
+    raises("has 1 x and 2 y", viz.plot, { { x = { 1 }, y = { 1, 2 } } }, dir .. "/x.png")
+    raises("wants a list of series", viz.plot, {}, dir .. "/x.png")
+  end)
+end)
+
+describe("pictures in a terminal", function()
+  it("are half blocks in 24-bit colours", function()
+    local t = pelk.tensor({ 255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9, 1, 2, 3, 4, 5, 6 }, { 3, 2, 3 },
+      { dtype = "uint8" })
+    local text = viz.show(t, { file = false })
+    local top = "\27[38;2;255;0;0m\27[48;2;0;0;255m▀\27[38;2;0;255;0m\27[48;2;9;9;9m▀\27[0m\n"
+    assert.equal(top .. "\27[38;2;1;2;3m\27[49m▀\27[38;2;4;5;6m\27[49m▀\27[0m\n", text)
+  end)
+
+  it("are shrunk by means to the width given", function()
+    local t = pelk.tensor { { 0, 1, 0, 1 }, { 1, 0, 1, 0 }, { 0, 0, 1, 1 }, { 0, 0, 1, 1 } }
+    local text = viz.show(t, { columns = 2, file = false, colormap = "gray" })
+    assert.equal("\27[38;2;128;128;128m\27[48;2;0;0;0m▀\27[38;2;128;128;128m\27[48;2;255;255;255m▀\27[0m\n", text)
+    raises("colormap wants one of", viz.show, t, { colormap = "jet" })
+  end)
+end)
+
+describe("colour maps", function()
+  -- CIE lightness of a colour.
+  local function lightness(rgb)
+    local function linear(v)
+      v = v / 255
+      return v <= 0.04045 and v / 12.92 or ((v + 0.055) / 1.055) ^ 2.4
+    end
+    local y = 0.2126 * linear(rgb[1]) + 0.7152 * linear(rgb[2]) + 0.0722 * linear(rgb[3])
+    return y > 216 / 24389 and 116 * y ^ (1 / 3) - 16 or y * 24389 / 27
+  end
+
+  it("grow lighter evenly", function()
+    for _, map in ipairs { "viridis", "magma" } do
+      local pixels = core.picture(pelk.arange(0, 32):reshape(1, 33), { colormap = map })
+      local first, last = lightness(pixels[1][1]:flat()), lightness(pixels[1][33]:flat())
+      for i = 0, 32 do
+        local wanted = first + (last - first) * i / 32
+        assert.near(wanted, lightness(pixels[1][i + 1]:flat()), 6, map .. " " .. i)
+      end
+    end
+  end)
+end)
+
+describe("pictures from pictures", function()
+  it("are blended, outlined, put on sheets", function()
+    local a, b = pelk.zeros({ 4, 6, 3 }, { dtype = "uint8" }), pelk.full({ 4, 6, 3 }, 200)
+    b = pelk.zeros({ 4, 6, 3 }, { dtype = "uint8" }):copy_(b)
+    assert.same({ 50, 50, 50 }, core.picture_blend(a, b, 0.25)[1][1]:flat())
+    core.picture_outline(a, { 1, 0, 4, 9 }, 0x010203, 1)
+    assert.same({ 1, 2, 3 }, a[1][2]:flat())
+    assert.same({ 0, 0, 0 }, a[1][1]:flat())
+    assert.same({ 1, 2, 3 }, a[4][5]:flat()) -- cut off below: its sides go down to the edge
+    assert.same({ 0, 0, 0 }, a[4][4]:flat())
+    local sheet = core.picture_sheet({ a, b, b }, { "A", nil, "C" }, 2)
+    assert.same({ 12 + (4 + 22) + 12 + (4 + 22) + 12, 12 + 12 + 12 + 6 + 12, 3 }, sheet:shape())
+    assert.same({ 200, 200, 200 }, sheet[13][12 + 12 + 13]:flat())
+    raises("different sizes", core.picture_blend, a, core.picture(pelk.ones { 2, 2 }), 0.5)
+    raises("alpha must be", core.picture_blend, a, b, 2)
+    raises("is no rectangle", core.picture_outline, a, { 3, 0, 1, 1 }, 0)
+    raises("a box is", core.picture_outline, a, { 3, 0, 1 }, 0)
+    raises("picture 2 must be a pelk.Tensor, got 3", core.picture_sheet, { a, 3 }, nil, 2)
+    raises("1 to 4096 pictures", core.picture_sheet, {}, nil, 2)
+  end)
+end)

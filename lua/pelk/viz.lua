@@ -61,65 +61,23 @@ end
 
 -- ---- kernels ----
 
--- The layers of a model whose kernels can be shown, by name, in order.
-local function kernel_layers(model)
-  local layers = {}
-  for name, layer in model:modules() do
-    local class = layer:class()
-    if class == "PeripheralConv" or class == "DepthwiseConv" then layers[#layers + 1] = { name, layer } end
-  end
-  return layers
-end
+local kernels = require "pelk.viz.kernels"
 
-local function find_layer(model, wanted)
-  local layers = kernel_layers(model)
-  local names = {}
-  for i, entry in ipairs(layers) do
-    if entry[1] == wanted or wanted == nil then return entry[2] end
-    names[i] = entry[1]
-  end
-  if #layers == 0 then error("viz.kernels: the model has no peripheral or depthwise convolution", 3) end
-  local near = options.nearest(wanted, names)
-  error(("viz.kernels: no peripheral or depthwise convolution '%s'; there are %d, for instance %s"):format(wanted,
-    #names, near or names[1]), 3)
-end
+-- viz.kernels(model or weights, path, {form = "expanded" | "shared" | "magnitude" | "mask", ...}): learned kernels.
+-- viz.position(model or map, path, {...}): position maps. viz.radial(model or weights, path, {...}): weight against
+-- eccentricity. See viz/kernels.lua.
+viz.kernels, viz.position, viz.radial = kernels.kernels, kernels.position, kernels.radial
 
--- Weights {k',k',C} to {k,k,C}, by the layer's own grid.
-local function expanded(layer)
-  local w = layer.weight:detach()
-  if layer:class() ~= "PeripheralConv" then return w end
-  local o = layer:options()
-  local how = o.grid and #o.grid > 0 and { grid = o.grid }
-    or { kernel = o.kernel, radius = o.radius, base = o.base, rule = o.rule }
-  return core.ops.expand_kernel(w, how)
-end
+-- viz.growth(path, {...}): parameters against kernel size. viz.time_share(model, x, path): where a network's time goes.
+-- See viz/costs.lua.
+local costs = require "pelk.viz.costs"
+viz.growth, viz.time_share = costs.growth, costs.time_share
 
-local kernel_rules = {
-  layer = { "string" }, grid = { "table" }, kernel = { "integer", nil, 1 }, radius = { "integer", 2, 0 },
-  base = { "integer", 2, 1 }, rule = { "string", "truncate" }, channels = { "integer", 64, 1 },
-  colormap = { "string", "coolwarm" }, scale = { "integer", 0, 0 }, columns = { "integer", 0, 0 },
-}
+-- viz.plot({{x = , y = , title = }, ...}, path, {...}): lines, points, bars; see viz/plot.lua.
+viz.plot = require "pelk.viz.plot"
 
--- viz.kernels(model or weights, path, {layer = "stages.0.blocks.0.conv_dw.large.conv", channels = 64, ...}): learned
--- kernels, expanded, a tile a channel, each with its own range around 0. Without layer the first one is shown. Weights
--- {k',k',C} are expanded with grid, or kernel, radius, base, rule; without these they are shown as they are.
-function viz.kernels(what, path, given)
-  local o = options.read("viz.kernels", given, kernel_rules)
-  local w
-  if pcall(function() return what:dtype() end) then
-    w = what:detach()
-    if o.grid then
-      w = core.ops.expand_kernel(w, { grid = o.grid })
-    elseif o.kernel then
-      w = core.ops.expand_kernel(w, { kernel = o.kernel, radius = o.radius, base = o.base, rule = o.rule })
-    end
-  else
-    w = core.no_grad(expanded, find_layer(what, o.layer))
-  end
-  if w:size(3) > o.channels then w = w:narrow(3, 1, o.channels) end
-  return core.write_png(core.picture_tiles(w, { colormap = o.colormap, scale = o.scale, columns = o.columns,
-    symmetric = true }), path)
-end
+-- viz.show(t, {...}): a picture in the terminal; see viz/show.lua.
+viz.show = require "pelk.viz.show"
 
 -- viz.erf(model, pictures, {size =, stage =, limit = 50, ...}): the effective receptive field; see viz/erf.lua.
 viz.erf = require "pelk.viz.erf"

@@ -1,9 +1,8 @@
--- Learning curves through gnuplot: loss on the left, accuracy on the right, training and evaluation in each. The data
--- goes into the script as a block; the only thing a shell sees is the quoted name of the script.
-local core = require "pelk.core"
+-- Learning curves: loss on the left, accuracy on the right, training and evaluation in each.
+local gnuplot = require "pelk.viz.gnuplot"
 local options = require "pelk.options"
 
-local MISSING = "gnuplot is not installed: apt-get install gnuplot-nox"
+local quote = gnuplot.quote
 
 -- ---- where the numbers come from ----
 
@@ -68,9 +67,6 @@ end
 
 -- ---- the script ----
 
--- A string gnuplot reads as it is.
-local function quote(s) return "'" .. s:gsub("'", "''") .. "'" end
-
 local function panel(script, rows, kind, label)
   local plots = {}
   for i, curve in ipairs(curves[kind]) do
@@ -113,51 +109,6 @@ local function make_script(rows, out, o)
   return drawn > 0 and table.concat(script, "\n") or nil
 end
 
--- ---- running gnuplot ----
-
-local function shell_quote(s) return "'" .. s:gsub("'", "'\\''") .. "'" end
-
-local function installed() return (os.execute("command -v gnuplot >/dev/null 2>&1")) == true end
-
--- Run the script; what gnuplot complained of, or nil.
-local function run(script)
-  local name = os.tmpname()
-  local ok, message = core.write_file(name, script)
-  if not ok then return message end
-  local pipe = io.popen("gnuplot " .. shell_quote(name) .. " 2>&1", "r")
-  local said = pipe:read("a")
-  local fine = pipe:close()
-  os.remove(name)
-  if not fine then return "gnuplot: " .. (said:match("line %d+: [^\n]*") or said:sub(1, 200)) end
-end
-
-local function read_file(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local bytes = file:read("a")
-  file:close()
-  return bytes
-end
-
--- Through a temporary file, so that a failure leaves the old picture. Without cairo the plain png terminal.
-local function draw(rows, path, o)
-  local out = os.tmpname()
-  local script = make_script(rows, out, o)
-  if not script then
-    os.remove(out)
-    return nil, "no curves: no columns like train_loss, eval_loss, train_top1, eval_top1"
-  end
-  local trouble = run(script)
-  if trouble and trouble:find("terminal") then
-    trouble = run((script:gsub("pngcairo size (%d+,%d+) [^\n]*", "png size %1")))
-  end
-  local bytes = read_file(out)
-  os.remove(out)
-  if trouble then return nil, trouble end
-  if not bytes or bytes:sub(1, 8) ~= "\137PNG\r\n\26\n" then return nil, "gnuplot made no picture" end
-  return core.write_file(path, bytes)
-end
-
 local rules = {
   title = { "string" }, width = { "integer", 1200, 200 }, height = { "integer", 500, 150 },
 }
@@ -178,6 +129,9 @@ return function(history, path, given)
   for i, row in ipairs(rows) do
     if type(row) ~= "table" then error(("viz.curves: row %d of the history is no table"):format(i), 2) end
   end
-  if not installed() then return nil, MISSING end
-  return draw(rows, path, o)
+  return gnuplot.draw(path, function(out)
+    local script = make_script(rows, out, o)
+    if script then return script end
+    return nil, "no curves: no columns like train_loss, eval_loss, train_top1, eval_top1"
+  end)
 end
