@@ -338,6 +338,33 @@ describe("a sparse training step", function()
   end)
 end)
 
+describe("a merged sparse model", function()
+  it("computes the same, and its masks' object says that it is over", function()
+    local model, x = small(), batch()[1]
+    local s = sparse.attach(model, { density = 0.5, init = "uniform" })
+    model:eval()
+    local before = model(x)
+    model:merge()
+    assert((model(x) - before):abs():max():item() < 1e-5 * before:abs():max():item())
+    help.raises("it was merged", s.step, s)
+  end)
+end)
+
+describe("what is all zero is not computed", function()
+  it("gives the same as the expanded kernel, whatever is left out", function()
+    pelk.manual_seed(2)
+    local grid = pelk.grid(31)
+    local x, w = pelk.randn({ 2, 20, 17, 40 }), pelk.randn({ 11, 11, 40 })
+    w:narrow(3, 1, 16):fill_(0) -- a block of channels
+    w:narrow(1, 2, 3):fill_(0) -- rows of rectangles
+    w:narrow(2, 1, 2):fill_(0) -- columns at one end
+    local y = pelk.ops.peripheral_conv(x, w, { grid = grid })
+    local wanted = pelk.ops.depthwise_conv(x, pelk.expand_kernel(w, grid))
+    assert((y - wanted):abs():max():item() < 1e-3)
+    assert.are.equal(0, y:narrow(4, 1, 16):abs():max():item())
+  end)
+end)
+
 describe("sparse state and files", function()
   it("goes on to the last bit after state and load_state", function()
     local b = batch()
