@@ -167,7 +167,7 @@ FUZZ_FLAGS := -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,u
               -fno-sanitize-recover=undefined -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 fuzz:
 	@if command -v clang >/dev/null 2>&1; then \
-	  $(MAKE) --no-print-directory -j$(JOBS) CC=clang BUILD=build/fuzz CFLAGS='$(FUZZ_FLAGS)' KERNEL_CFLAGS=-O1 \
+	  $(MAKE) --no-print-directory -j$(JOBS) CC=clang BUILD=build/fuzz CFLAGS='$(FUZZ_FLAGS)' KERNEL_CFLAGS='-O1 -fno-sanitize=all' \
 	    build/fuzz/libpelk.a && BUILD=build/fuzz FUZZ_FLAGS='$(FUZZ_FLAGS)' sh spec/fuzz/run.sh; \
 	else echo 'skipped: clang is not installed (fuzzing)'; fi
 

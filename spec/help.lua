@@ -45,7 +45,8 @@ end
 --- A Python that has the module ("torch", "numpy"), or nil: Debian's may stand behind another one in the path.
 function help.python(module)
   for _, python in ipairs({ "python3", "/usr/bin/python3" }) do
-    if os.execute(("%s -c 'import %s' >/dev/null 2>&1"):format(python, module)) then return python end
+    local command = "env -u LD_PRELOAD " .. python -- the sanitizers are for us
+    if os.execute(("%s -c 'import %s' >/dev/null 2>&1"):format(command, module)) then return command end
   end
 end
 

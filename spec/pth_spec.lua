@@ -150,6 +150,7 @@ describe("a hostile pickle", function()
     {"that calls __builtin__.exec", call("__builtin__", "exec"), "names __builtin__.exec"},
     {"that calls subprocess", call("subprocess", "Popen"), "names subprocess.Popen"},
     {"that loads another", call("torch.storage", "_load_from_bytes"), "names torch.storage._load_from_bytes"},
+    {"that runs a string by NumPy", call("numpy.testing._private.utils", "runstring"), "names numpy.testing._private"},
     {"that gets attributes", call("builtins", "getattr"), "names builtins.getattr"},
     {"that hides behind a dot", call("numpy.os", "system"):gsub("numpy%.os", "numpyos"), "names numpyos.system"},
     {"with INST", "(" .. text "x" .. "ios\nsystem\n", "opcode INST, which tensors do not need"},

@@ -70,7 +70,9 @@ static const struct {
     /* values beside the weights */
     {"argparse.Namespace", opaque}, {"types.SimpleNamespace", opaque},
     {"collections.Counter", opaque}, {"collections.deque", opaque},
-    {"numpy.*", opaque}, {"_codecs.encode", opaque}, {"datetime.*", opaque}, {"pathlib.*", opaque},
+    {"numpy.core.multiarray.*", opaque}, {"numpy._core.multiarray.*", opaque}, {"numpy.dtype", opaque},
+    {"numpy.ndarray", opaque}, {"numpy.random.*", opaque}, {"_codecs.encode", opaque},
+    {"datetime.*", opaque}, {"pathlib.*", opaque},
     {"decimal.Decimal", opaque}, {"fractions.Fraction", opaque}, {"uuid.UUID", opaque}, {"typing.*", opaque},
     {"copyreg._reconstructor", opaque}, {"copy_reg._reconstructor", opaque},
     {"builtins.object", opaque}, {"__builtin__.object", opaque}, {"builtins.set", opaque}, {"__builtin__.set", opaque},
