@@ -1,7 +1,10 @@
 """PyTorch's side of `make bench`: peer.py CASE inference|training THREADS prints the median milliseconds of the better
-memory layout. The networks are the reference of spec/torch in float32, peripheral kernels as the dense kernels that they
-expand to (what PyTorch offers)."""
+memory layout and the peak memory in MiB. CASE: "dense KxK", "linear", or "network:FILE", FILE being JSON with the spec and
+the input's size {N,H,W}. The networks are those of spec/torch/family.py in float32, peripheral kernels as the dense
+kernels that they expand to (what PyTorch offers), without position embedding."""
+import json
 import os
+import resource
 import statistics
 import sys
 import time
@@ -10,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "torch"))
-import networks  # noqa: E402
+import family  # noqa: E402
 
 case, mode, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
 training = mode == "training"
@@ -39,14 +42,17 @@ def linear(_layout):
     return lambda: F.linear(x, w, b).backward(g)
 
 
-def network(name, layout):
-    shape = {"pelk_nano": (128, 1, 28, 28)}.get(name, (2 if training else 1, 3, 224, 224))
-    model = networks.make(name).to(memory_format=layout)
-    x = torch.randn(shape).contiguous(memory_format=layout)
+def network(file, layout):
+    with open(file) as f:
+        given = json.load(f)
+    spec = dict(given["spec"], position="off")
+    n, h, w = given["size"]
+    model = family.build("Model", spec).to(memory_format=layout)
+    x = torch.randn(n, spec["in_channels"], h, w).contiguous(memory_format=layout)
     if not training:
         model.eval()
         return lambda: model(x)
-    y = torch.arange(shape[0]) % 10
+    y = torch.arange(n) % 10
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
     def step():
@@ -60,7 +66,7 @@ def network(name, layout):
 def make(layout):
     if case.startswith("dense "):
         return depthwise(int(case.split()[1].split("x")[0]), layout)
-    return linear(layout) if case == "linear" else network(case, layout)
+    return linear(layout) if case == "linear" else network(case.split(":", 1)[1], layout)
 
 
 def median(f):
@@ -70,14 +76,24 @@ def median(f):
         t = time.perf_counter()
         f()
         times.append(time.perf_counter() - t)
+        if time.perf_counter() - began > 20:
+            break
     return statistics.median(times) * 1e3
 
 
-best = None
-with torch.set_grad_enabled(training):
-    for memory_layout in (torch.contiguous_format, torch.channels_last):
-        if case == "linear" and best is not None:
-            break
-        ms = median(make(memory_layout))
-        best = ms if best is None else min(best, ms)
-print("%.4f" % best)
+def measure(layout):
+    """In a process of its own, so that the memory is this layout's."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with torch.set_grad_enabled(training):
+            ms = median(make(layout))
+        os.write(write, b"%.4f %.1f" % (ms, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    return tuple(float(v) for v in os.read(read, 100).split())
+
+
+layouts = [torch.contiguous_format] if case == "linear" else [torch.contiguous_format, torch.channels_last]
+print("%.4f %.1f" % min(measure(layout) for layout in layouts))

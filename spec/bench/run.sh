@@ -2,9 +2,9 @@
 # make bench: time pelk and, where python3-torch is installed, PyTorch (both memory layouts, the better one counts) in
 # one run, on one thread and on all. A table on the terminal, the same as CSV in $BUILD/bench.csv.
 set -u
-: "${BUILD:=build}" "${LUA:=lua5.4}"
+export BUILD; : "${BUILD:=build}" "${LUA:=lua5.4}"
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE # for both sides: the libraries' own choice
-LUA_PATH='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH="./$BUILD/?.so;;"
+LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;' LUA_CPATH="./$BUILD/?.so;;"
 export LUA_PATH LUA_CPATH
 
 python=

@@ -6,7 +6,7 @@ local help = require("spec.help")
 
 local runtime = {}
 
-local home = os.getenv("PELK_ONNXRUNTIME") or (os.getenv("BUILD") or "build") .. "/onnx"
+runtime.home = os.getenv("PELK_ONNXRUNTIME") or (os.getenv("BUILD") or "build") .. "/onnx"
 
 -- Other programs run without the sanitizers that may be preloaded into this one.
 local alone = "env -u LD_PRELOAD "
@@ -15,7 +15,7 @@ local function runs(command) return os.execute(alone .. command .. " >/dev/null 
 
 local function is_installed()
   local script = "require(require('path').resolve('%s', 'node_modules', 'onnxruntime-node'))"
-  return runs(('node -e "%s"'):format(script:format(home)))
+  return runs(('node -e "%s"'):format(script:format(runtime.home)))
 end
 
 -- Run a Python script with the onnx package: true, or nil and what it said; nothing where there is no such Python.
@@ -35,8 +35,8 @@ function runtime.find()
   if is_installed() then return true end
   if not runs("npm --version") then return nil, "npm is not installed" end
   local install = "npm install --ignore-scripts --no-audit --no-fund --prefix '%s' onnxruntime-node@1"
-  runs(("mkdir -p '%s'"):format(home))
-  runs("timeout 300 " .. install:format(home))
+  runs(("mkdir -p '%s'"):format(runtime.home))
+  runs("timeout 300 " .. install:format(runtime.home))
   if is_installed() then return true end
   return nil, "onnxruntime-node could not be installed"
 end
@@ -52,7 +52,7 @@ end
 
 -- Run all models of the folder, in one process.
 function runtime.run(dir)
-  local command = ("%snode spec/onnx/run.js '%s' '%s' 2>'%s/log'"):format(alone, home, dir, dir)
+  local command = ("%snode spec/onnx/run.js '%s' '%s' 2>'%s/log'"):format(alone, runtime.home, dir, dir)
   assert(os.execute(command), "run.js failed: " .. help.read(dir .. "/log"))
 end
 
