@@ -55,8 +55,8 @@ local function onnx_runtime(m, x, threads)
   if not onnx or x:dim() ~= 4 then return nil end
   local file, shape = os.tmpname(), x:shape()
   local written = pelk.export_onnx(m, file, { shape = { shape[2], shape[3], shape[4] }, dynamic_batch = shape[1] > 1 })
-  local ms = written and numbers(("node spec/bench/runtime.js '%s' '%s' %d,%d,%d,%d %d"):format(runtime.home, file, shape[1],
-    shape[4], shape[2], shape[3], threads))
+  local ms = written and numbers(("node spec/bench/runtime.js '%s' '%s' %d,%d,%d,%d %d"):format(runtime.home, file,
+    shape[1], shape[4], shape[2], shape[3], threads))
   os.remove(file)
   return ms
 end
@@ -75,8 +75,8 @@ local function text(x, format) return x and format:format(x) or "" end
 
 local config = core.config()
 local out = assert(io.open(csv, "w"))
-local about = ("%s, %d cores; pelk %s (%s), %s kernels, %s; commit %s; beside it: %s, %s"):format(machine(), config.cores,
-  config.version, os.date("%Y-%m-%d"), config.isa, config.compiler, commit,
+local about = ("%s, %d cores; pelk %s (%s), %s kernels, %s; commit %s; beside it: %s, %s"):format(machine(),
+  config.cores, config.version, os.date("%Y-%m-%d"), config.isa, config.compiler, commit,
   python == "none" and "no PyTorch" or "PyTorch", onnx and "ONNX Runtime" or "no ONNX Runtime")
 out:write("# ", about, "\n", "work,pass,threads,ms,gflops,share_of_fma_peak,torch_ms,torch_ratio,onnx_ms,onnx_ratio,",
   "mib,torch_mib\n")
@@ -95,7 +95,8 @@ local function run(row, pass, threads)
   local gflops, ms = flops / seconds / 1e9, seconds * 1e3
   local theirs, their_mib = torch(row, pass, threads)
   local onnx_ms = not training and onnx_runtime(m, x, threads) or nil
-  local mib = row.preset and numbers(("%s spec/bench/memory.lua '%s' %s %d"):format(arg[-1], row.name, pass, threads)) or nil
+  local mib
+  if row.preset then mib = numbers(("%s spec/bench/memory.lua '%s' %s %d"):format(arg[-1], row.name, pass, threads)) end
   if not mib then their_mib = nil end
   print(("%-38s %-9s %7d %9.3f %8.1f %4.0f%% %9s %7s %9s %7s %7s %7s"):format(row.name,
     training and "training" or "forward", threads, ms, gflops, 100 * gflops / peak, text(theirs, "%.2f"),

@@ -61,8 +61,8 @@ local function dense(kernel)
     { 1, 56, 56, 96 })
 end
 
---- Rows of the table: name; what PyTorch runs (nil: nothing comparable); make(training) -> step, module, input. Networks
--- have the name of their preset and the shape of one inference and of one training step.
+--- Rows of the table: name; what PyTorch runs (nil: nothing comparable); make(training) -> step, module, input.
+-- Networks have the name of their preset and the shape of one inference and of one training step.
 work.rows = {
   { name = "peripheral 51x51, 96 ch, 56x56", peer = "dense 51x51", make = peripheral(51) },
   { name = "peripheral 101x101, 96 ch, 56x56", peer = "dense 101x101", make = peripheral(101) },
