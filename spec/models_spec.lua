@@ -278,32 +278,3 @@ describe("every architecture", function()
     end)
   end
 end)
-
-describe("summary", function()
-  it("counts parameters and multiply-adds, and prints as a table", function()
-    local model = pelk.models.create("pelk_nano")
-    local s = model:summary({ image_size = 28, depth = 8 })
-    assert.are.equal(count(model), s.params)
-    assert(s.macs > 1e6 and s.macs < 1e9)
-    local text = tostring(s)
-    assert(text:find("PeripheralConv") and text:find("{1,14,14,32}", 1, true), text)
-    assert.is_true(model.training)
-    fails("summary: the model must be a pelk.Module, got nil", model.summary)
-  end)
-  it("adds up the parts of lists that do not run themselves", function()
-    local s = pelk.models.create("replknet_31b", { depths = { 1, 1 }, dims = { 8, 16 }, kernels = 13 }):summary({
-      image_size = 32 })
-    local sum, whole = 0, nil
-    for _, row in ipairs(s) do
-      if row.path:find("^stages%.%d$") then sum = sum + row.macs end
-      if row.path == "stages" then whole = row.macs end
-    end
-    assert(sum > 0 and whole == sum)
-  end)
-  it("costs a 101x101 kernel little more than a 51x51 one", function()
-    local function macs(k)
-      return pelk.nn.PeripheralConv({ channels = 16, kernel = k }):summary({ image_size = 56 }).macs
-    end
-    assert(macs(101) < 1.6 * macs(51))
-  end)
-end)

@@ -6,7 +6,7 @@
 #include "core/alloc.h"
 
 static _Thread_local bool grad_enabled = true;
-static _Thread_local double flops;
+static _Thread_local pk_macs *counting;
 
 static _Thread_local pk_trace *trace;
 
@@ -16,7 +16,13 @@ pk_trace *pk_apply_watch(pk_trace *t) {
     return was;
 }
 
-double pk_flops_counter(void) { return flops; }
+pk_macs *pk_count(pk_macs *m) {
+    pk_macs *was = counting;
+    counting = m;
+    return was;
+}
+
+const pk_macs *pk_counting(void) { return counting; }
 
 bool pk_grad_enabled(void) { return grad_enabled; }
 bool pk_set_grad_enabled(bool on) {
@@ -60,9 +66,9 @@ static pk_status take_input(pk_call *c, pk_tensor *t, int i) {
     PK_RETURN_IF(!t->storage, PK_EINVAL, "%s: %s has no data", c->op->name, arg->name);
     PK_RETURN_IF(!dtype_fits(arg, t->dtype), PK_EINVAL, "%s: %s must be %s, got %s %s", c->op->name, arg->name,
                  wanted_dtype(arg), pk_dtype_name(t->dtype), pk_shape_text(t));
-    c->needs[i] = grad_enabled && wants_grad(t, arg);
+    c->needs[i] = grad_enabled && !counting && wants_grad(t, arg);
     int64_t stride;
-    bool as_is = (arg->flags & PK_STRIDED) || ((arg->flags & PK_ROWS) && pk_is_rows(t, &stride));
+    bool as_is = counting || (arg->flags & PK_STRIDED) || ((arg->flags & PK_ROWS) && pk_is_rows(t, &stride));
     if (as_is) {
         c->in[i] = pk_tensor_retain(t);
         return PK_OK;
@@ -107,12 +113,22 @@ static pk_status attach_node(pk_call *c, pk_tensor *const *origin) {
     return PK_OK;
 }
 
-static void count_flops(const pk_call *c) {
-    if (c->op->flops) {
-        flops += c->op->flops(c);
-        return;
-    }
-    for (int i = 0; i < c->nout && !c->op->is_view; i++) flops += (double)pk_numel(c->out[i]);
+pk_status pk_tensor_hollow(pk_dtype dtype, int ndim, const int64_t *shape, pk_tensor **out) {
+    const int64_t stride[PK_MAX_DIMS] = {0};
+    pk_tensor *one;
+    *out = NULL;
+    PK_TRY(pk_tensor_zeros(dtype, 0, NULL, &one));
+    pk_status status = pk_tensor_window(one, ndim, shape, stride, 0, out);
+    pk_tensor_release(one);
+    return status;
+}
+
+/* While counting, this is all that an op does. */
+static pk_status count_call(pk_call *c) {
+    if (c->op->macs) c->op->macs(c, counting);
+    for (int i = 0; i < c->nout; i++)
+        PK_TRY(pk_tensor_hollow(c->meta[i].dtype, c->meta[i].ndim, c->meta[i].shape, &c->out[i]));
+    return PK_OK;
 }
 
 static pk_status run(pk_call *c, pk_tensor *const *in, int nin) {
@@ -122,9 +138,9 @@ static pk_status run(pk_call *c, pk_tensor *const *in, int nin) {
     PK_RETURN_IF(c->keep && !c->op->backward && !c->op->is_view, PK_EINVAL,
                  "%s has no gradient: use no_grad, or detach its input", c->op->name);
     PK_TRY(c->op->infer(c));
+    if (counting) return count_call(c);
     PK_TRY(make_outputs(c));
     PK_TRY(c->op->forward(c));
-    count_flops(c);
     if (trace) PK_TRY(trace->saw(trace, c, in));
     return c->keep ? attach_node(c, in) : PK_OK;
 }

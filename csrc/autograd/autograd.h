@@ -35,8 +35,13 @@ typedef struct pk_trace {
 } pk_trace;
 pk_trace *pk_apply_watch(pk_trace *t);
 
-/* Floating-point operations of all forwards of this thread so far (a multiply-add counts 2): take differences. */
-double pk_flops_counter(void);
+/* Counting instead of computing: until pk_count(null), ops of this thread check their arguments, add their multiply-adds to
+ * *m and give hollow tensors, without looking at values. So any size costs next to nothing. No gradients flow. Returns
+ * who counted before. */
+pk_macs *pk_count(pk_macs *m);
+const pk_macs *pk_counting(void); /* null: ops compute */
+/* A tensor of that shape whose elements are all one zero in memory. */
+pk_status pk_tensor_hollow(pk_dtype dtype, int ndim, const int64_t *shape, pk_tensor **out);
 
 /* In-place writes by users: an error when t is part of a graph, or a leaf that wants gradients while they are on. */
 pk_status pk_check_writable(const char *function, const pk_tensor *t);

@@ -193,6 +193,7 @@ static void (*const openers[])(lua_State *) = {
     l_open_merge,
     l_open_grid,
     l_open_optim,
+    l_open_profile,
     l_open_ema,
     l_open_guard,
     l_open_data,

@@ -3,7 +3,6 @@
 
 #include "core/alloc.h"
 #include "lua/l_bind.h"
-#include "nn/profile.h"
 #include "train/optim.h"
 
 #define L_OPTIM "pelk.Optimizer"
@@ -203,87 +202,13 @@ static int clip_grad_norm(lua_State *L) {
     return 1;
 }
 
-/* ---- profile ---- */
-
-typedef struct rows {
-    lua_State *L;
-    const pk_profile *profile;
-    lua_Integer n;
-} rows;
-
-static void set_number(lua_State *L, const char *key, double value) {
-    lua_pushnumber(L, value);
-    lua_setfield(L, -2, key);
-}
-
-static pk_status push_row(void *context, const char *path, pk_module *m, int depth) {
-    rows *r = context;
-    lua_State *L = r->L;
-    static const pk_profile_row none;
-    const pk_profile_row *row = pk_profile_find(r->profile, m);
-    if (!row) row = &none;
-    char text[160] = "";
-    int64_t own = 0;
-    for (int i = 0; i < m->nslots; i++)
-        if (!m->slot[i].buffer && !m->slot[i].shared) own += pk_numel(m->slot[i].tensor);
-    if (m->cls->describe) m->cls->describe(m, text, sizeof text);
-    lua_createtable(L, 0, 9);
-    lua_pushstring(L, path), lua_setfield(L, -2, "path");
-    lua_pushstring(L, m->cls->name), lua_setfield(L, -2, "class");
-    lua_pushstring(L, text), lua_setfield(L, -2, "text");
-    lua_pushinteger(L, depth), lua_setfield(L, -2, "depth");
-    lua_pushinteger(L, own), lua_setfield(L, -2, "own_params");
-    lua_pushinteger(L, row->calls), lua_setfield(L, -2, "calls");
-    set_number(L, "flops", row->flops);
-    set_number(L, "seconds", row->seconds);
-    if (row->calls) {
-        lua_createtable(L, row->ndim, 0);
-        for (int d = 0; d < row->ndim; d++) lua_pushinteger(L, row->shape[d]), lua_rawseti(L, -2, d + 1);
-        lua_setfield(L, -2, "shape");
-    }
-    lua_rawseti(L, -2, ++r->n);
-    return PK_OK;
-}
-
-static int push_rows(lua_State *L) {
-    rows r = {L, lua_touserdata(L, 2), 0};
-    lua_newtable(L);
-    pk_module_each(lua_touserdata(L, 1), push_row, &r);
-    return 1;
-}
-
-/*** profile(module, x) -> list of {path, class, text, depth, own_params, calls, flops, seconds, shape}, in tree order. */
-static int profile(lua_State *L) {
-    pk_module *m = l_check_module(L, 1);
-    pk_tensor *x = l_check_tensor(L, 2);
-    pk_profile p;
-    luaL_checkstack(L, 8, "profile");
-    lua_State *outer = l_enter(L);
-    pk_module_retain(m); /* a Lambda's function may free what it runs in */
-    pk_tensor_retain(x);
-    pk_status ran = pk_profile_run(&p, m, x);
-    int status = LUA_OK;
-    if (ran == PK_OK) {
-        lua_pushcfunction(L, push_rows);
-        lua_pushlightuserdata(L, m);
-        lua_pushlightuserdata(L, &p);
-        status = lua_pcall(L, 2, 1, 0);
-        pk_profile_free(&p);
-    }
-    pk_tensor_release(x);
-    pk_module_release(m);
-    l_leave(outer);
-    l_check(L, ran);
-    return status == LUA_OK ? 1 : lua_error(L);
-}
-
 static const luaL_Reg methods[] = {{"step", optim_step},   {"zero_grad", optim_zero_grad}, {"state", optim_state},
                                    {"load_state", optim_load_state}, {"group", optim_group},
                                    {"parameters", optim_parameters}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__gc", optim_gc},       {"__close", optim_gc},       {"__index", optim_index},
                                        {"__newindex", optim_newindex}, {"__tostring", optim_tostring}, {NULL, NULL}};
 static const luaL_Reg functions[] = {{"optim_new", optim_new}, {"grad_norm", grad_norm}, {"clip_grad_norm", clip_grad_norm},
-                                     {"profile", profile},     {NULL, NULL}};
+                                     {NULL, NULL}};
 
 void l_open_optim(lua_State *L) {
     l_class(L, L_OPTIM, methods, metamethods);

@@ -73,6 +73,7 @@ void l_open_grid(lua_State *L);
 void l_open_merge(lua_State *L);
 void l_open_onnx(lua_State *L);
 void l_open_optim(lua_State *L);
+void l_open_profile(lua_State *L);
 void l_open_ema(lua_State *L);
 void l_open_guard(lua_State *L);
 void l_open_data(lua_State *L);

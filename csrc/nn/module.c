@@ -141,9 +141,19 @@ static void fill_random(pk_tensor *t, double std) {
     pk_parallel(j.chunks, fill_chunk, &j);
 }
 
+static _Thread_local bool blank;
+
+bool pk_module_set_blank(bool on) {
+    bool was = blank;
+    blank = on;
+    return was;
+}
+
 pk_status pk_module_parameter(pk_module *m, const char *name, int ndim, const int64_t *shape, pk_init init, double value) {
     pk_tensor *t;
-    PK_TRY(pk_tensor_zeros(PK_FLOAT32, ndim, shape, &t));
+    if (blank) PK_TRY(pk_tensor_new(PK_FLOAT32, ndim, shape, &t));
+    else PK_TRY(pk_tensor_zeros(PK_FLOAT32, ndim, shape, &t));
+    if (blank) init = PK_INIT_ZEROS;
     if (init == PK_INIT_TRUNC_NORMAL)
         fill_random(t, value);
     else if (init != PK_INIT_ZEROS)
@@ -259,11 +269,13 @@ pk_status pk_module_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     PK_RETURN_IF(!m->cls->forward, PK_EINVAL, "%s has no forward", m->cls->name);
     if (!watch) return m->cls->forward(m, x, y);
     struct timespec before, after;
-    double flops = pk_flops_counter();
+    const pk_macs begun = pk_counting() ? *pk_counting() : (pk_macs){0};
     clock_gettime(CLOCK_MONOTONIC, &before);
     PK_TRY(m->cls->forward(m, x, y));
     clock_gettime(CLOCK_MONOTONIC, &after);
-    watch->saw(watch, m, *y, pk_flops_counter() - flops,
+    pk_macs macs = pk_counting() ? *pk_counting() : (pk_macs){0};
+    macs.paper -= begun.paper, macs.dense -= begun.dense, macs.in_image -= begun.in_image, macs.run -= begun.run;
+    watch->saw(watch, m, *y, &macs,
                (double)(after.tv_sec - before.tv_sec) + 1e-9 * (double)(after.tv_nsec - before.tv_nsec));
     return PK_OK;
 }

@@ -67,6 +67,9 @@ void pk_module_release(pk_module *m);
 /* For build. init: see nn/init.h. Layout is the library's own (NHWC side); files convert (io/). */
 typedef enum pk_init { PK_INIT_ZEROS, PK_INIT_ONES, PK_INIT_TRUNC_NORMAL, PK_INIT_CONSTANT } pk_init;
 pk_status pk_module_parameter(pk_module *m, const char *name, int ndim, const int64_t *shape, pk_init init, double value);
+/* Until it is set back, parameters of new modules hold whatever memory holds, and no random numbers are drawn: for modules
+ * that are only counted. Of this thread; returns what it was. */
+bool pk_module_set_blank(bool blank);
 pk_status pk_module_buffer(pk_module *m, const char *name, int ndim, const int64_t *shape, double value);
 /* Use a parameter that another module owns. */
 pk_status pk_module_share(pk_module *m, const char *name, pk_tensor *tensor);
@@ -93,10 +96,10 @@ pk_status pk_module_forward(pk_module *m, pk_tensor *x, pk_tensor **y);
 /* Child number i, its name put before a message. */
 pk_status pk_module_forward_child(pk_module *m, int i, pk_tensor *x, pk_tensor **y);
 
-/* Somebody who is told of every forward of this thread once it is through: the module, what it gave, floating-point
- * operations and seconds, its children's included. Returns who watched before; null ends it. */
+/* Somebody who is told of every forward of this thread once it is through: the module, what it gave, multiply-adds (zeros
+ * unless they are counted: pk_count) and seconds, its children's included. Returns who watched before; null ends it. */
 typedef struct pk_watch {
-    void (*saw)(struct pk_watch *w, pk_module *m, const pk_tensor *y, double flops, double seconds);
+    void (*saw)(struct pk_watch *w, pk_module *m, const pk_tensor *y, const pk_macs *macs, double seconds);
 } pk_watch;
 pk_watch *pk_module_watch(pk_watch *w);
 

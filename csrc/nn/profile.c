@@ -1,9 +1,10 @@
-/* Watching a forward. */
+/* Watching a forward: see profile.h. */
 #include "nn/profile.h"
 
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/rng.h"
 
 const pk_profile_row *pk_profile_find(const pk_profile *p, const pk_module *m) {
     for (int64_t i = 0; i < p->count; i++)
@@ -11,13 +12,20 @@ const pk_profile_row *pk_profile_find(const pk_profile *p, const pk_module *m) {
     return NULL;
 }
 
-static void saw(pk_watch *w, pk_module *m, const pk_tensor *y, double flops, double seconds) {
+static void add_macs(pk_macs *sum, const pk_macs *m) {
+    sum->paper += m->paper;
+    sum->dense += m->dense;
+    sum->in_image += m->in_image;
+    sum->run += m->run;
+}
+
+static void saw(pk_watch *w, pk_module *m, const pk_tensor *y, const pk_macs *macs, double seconds) {
     pk_profile_row *r = (pk_profile_row *)pk_profile_find((pk_profile *)w, m);
     if (!r) return;
     r->calls++;
     r->ndim = y->ndim;
     memcpy(r->shape, y->shape, sizeof r->shape);
-    r->flops += flops;
+    add_macs(&r->macs, macs);
     r->seconds += seconds;
 }
 
@@ -42,7 +50,7 @@ static void add_parts(pk_profile *p) {
         pk_profile_row *r = &p->row[i];
         for (int64_t j = i + 1; !r->calls && j < p->count && p->row[j].depth > r->depth; j++) {
             if (p->row[j].depth != r->depth + 1) continue;
-            r->flops += p->row[j].flops;
+            add_macs(&r->macs, &p->row[j].macs);
             r->seconds += p->row[j].seconds;
         }
     }
@@ -55,12 +63,15 @@ pk_status pk_profile_run(pk_profile *p, pk_module *m, pk_tensor *x) {
     p->row = pk_alloc_zeroed(p->room * (int64_t)sizeof *p->row);
     if (!p->row) return pk_no_memory(p->room * (int64_t)sizeof *p->row);
     pk_module_each(m, add_module, p);
+    uint64_t random[2]; /* drop path takes a stream even where it drops nothing */
+    pk_random_get_state(random);
     pk_module_train(m, false);
     bool grads = pk_set_grad_enabled(false);
     pk_watch *before = pk_module_watch(&p->watch);
     pk_status status = pk_module_forward(m, x, &y);
     pk_module_watch(before);
     pk_set_grad_enabled(grads);
+    pk_random_set_state(random);
     for (int64_t i = 0; i < p->count; i++) p->row[i].module->training = p->row[i].training;
     if (status == PK_OK) {
         pk_tensor_release(y);
@@ -68,6 +79,18 @@ pk_status pk_profile_run(pk_profile *p, pk_module *m, pk_tensor *x) {
     } else {
         pk_profile_free(p);
     }
+    return status;
+}
+
+pk_status pk_profile_count(pk_profile *p, pk_module *m, int ndim, const int64_t *shape, double density) {
+    pk_macs macs = {.density = density};
+    pk_tensor *x;
+    *p = (pk_profile){.watch = {saw}};
+    PK_TRY(pk_tensor_hollow(PK_FLOAT32, ndim, shape, &x));
+    pk_macs *before = pk_count(&macs);
+    pk_status status = pk_profile_run(p, m, x);
+    pk_count(before);
+    pk_tensor_release(x);
     return status;
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/schema.h"
 #include "core/tensor.h"
+#include "ops/macs.h"
 
 #define PK_MAX_IN 16
 #define PK_MAX_OUT 16
@@ -81,7 +82,7 @@ struct pk_op {
      * c->in[] and c->meta[]. Labels arrive as doubles. Absent optional inputs are null. */
     void (*reference)(const pk_call *c, const double *const *in, double *const *out);
     void (*onnx)(pk_onnx *g, const pk_call *c); /* the same as ONNX nodes; null: it cannot be exported */
-    double (*flops)(const pk_call *c); /* of forward, a multiply-add counts 2; null: one an output element */
+    void (*macs)(const pk_call *c, pk_macs *m); /* add forward's multiply-adds; null: nothing that is counted (macs.h) */
     /* Shapes and parameters to check, ugly ones first: "x:2x7x5x3 w:3x3x3 b:3 | stride=2 padding=0,1", null at the
      * end. An input that is left out is absent. Scalars: "x:" followed by a space. */
     const char *const *cases;

@@ -236,8 +236,6 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, y, order);
 }
 
-static double flops(const pk_call *c) { return 8.0 * (double)pk_numel(c->in[X]); }
-
 const pk_op pk_op_batch_norm = {
     .name = "batch_norm",
     .doc =
@@ -258,7 +256,6 @@ const pk_op pk_op_batch_norm = {
     .backward = backward,
     .reference = reference,
     .onnx = onnx,
-    .flops = flops,
     .cases = (const char *const[]){"x:2x1 weight:1 bias:1 | eps=0.1", "x:3x5x7x17 weight:17 bias:17",
                                    "x:4x6x3 running_mean:3 running_var:3 | training=false",
                                    "x:2x5x5x9 weight:9 bias:9 running_mean:9 running_var:9 | training=false eps=1e-3",

@@ -299,9 +299,13 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, pk_onnx_conv(g, c, w, b, kernel, p->stride, before, p->dilation, p->groups), PK_CHANNELS_FIRST);
 }
 
-static double flops(const pk_call *c) {
+/* Patches hold the padding's zeros, so it costs as much as the image. */
+static void macs(const pk_call *c, pk_macs *m) {
     const int64_t *w = c->in[1]->shape, *y = c->meta[0].shape;
-    return 2.0 * (double)(y[0] * y[1] * y[2] * y[3]) * (double)(w[1] * w[2] * w[3]);
+    pk_plane p;
+    if (plane_of(c, &p) != PK_OK) return;
+    double pairs = (double)(y[0] * y[3] * w[3]), all = pairs * (double)(y[1] * y[2] * w[1] * w[2]);
+    pk_macs_add(m, c->in[1], all, pairs * pk_plane_taps_inside(&p), all);
 }
 
 const pk_op pk_op_conv2d = {
@@ -320,7 +324,7 @@ const pk_op pk_op_conv2d = {
     .backward = backward,
     .reference = reference,
     .onnx = onnx,
-    .flops = flops,
+    .macs = macs,
     .cases =
         (const char *const[]){
             "x:1x1x1x1 w:1x1x1x1 b:1 | padding=3", "x:2x7x5x3 w:5x3x2x3 b:5 | stride=2 padding=0,1",

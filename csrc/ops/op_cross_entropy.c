@@ -138,8 +138,6 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     *out[0] = loss / (double)rows;
 }
 
-static double flops(const pk_call *c) { return 10.0 * (double)pk_numel(c->in[0]); }
-
 const pk_op pk_op_cross_entropy = {
     .name = "cross_entropy",
     .doc = "Mean over the rows of -sum t log softmax(logits). target: labels 1..K {N} (int32), or distributions {N,K}\n"
@@ -153,7 +151,6 @@ const pk_op pk_op_cross_entropy = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
-    .flops = flops,
     .cases = (const char *const[]){"logits:1x1 target:1", "logits:7x17 target:7", "logits:5x3 target:5x3",
                                    "logits:9x19 target:9 | label_smoothing=0.1",
                                    "logits:6x33 target:6x33 | label_smoothing=0.3", "logits:300x130 target:300", NULL},

@@ -97,10 +97,14 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, y, PK_CHANNELS_FIRST);
 }
 
-static double flops(const pk_call *c) {
+static void macs(const pk_call *c, pk_macs *m) {
     pk_axis rows, cols;
+    pk_plane p;
+    if (plane_of(c, &p) != PK_OK) return;
     axes_of(c, &rows, &cols);
-    return 2 * pk_window_products(&rows, &cols) * (double)(c->in[0]->shape[0] * c->in[0]->shape[3]);
+    double planes = (double)(p.n * p.c);
+    pk_macs_add(m, c->in[1], planes * (double)(p.oh * p.ow * p.kh * p.kw), planes * pk_plane_taps_inside(&p),
+                planes * pk_window_products(&rows, &cols));
 }
 
 const pk_op pk_op_depthwise_conv = {
@@ -117,7 +121,7 @@ const pk_op pk_op_depthwise_conv = {
     .backward = backward,
     .reference = reference,
     .onnx = onnx,
-    .flops = flops,
+    .macs = macs,
     .cases = (const char *const[]){"x:1x1x1x1 w:1x1x1", "x:2x7x5x17 w:13x11x17 b:17", "x:1x1x1x3 w:7x7x3 b:3",
                                    "x:2x9x6x5 w:3x3x5 b:5 | stride=2", "x:1x8x7x4 w:4x2x4 | stride=2,3 padding=1,0",
                                    "x:2x6x6x1 w:5x5x1 | dilation=2",

@@ -83,11 +83,6 @@ static void reference(const pk_call *c, const double *const *in, double *const *
                         out[0][at++] = in[0][((int64_t)i * grid.n + j) * channels + ch];
 }
 
-static double flops(const pk_call *c) {
-    (void)c;
-    return 0; /* it only copies */
-}
-
 const pk_op pk_op_expand_kernel = {
     .name = "expand_kernel",
     .doc = "w {k',k',C} to the dense kernel {k,k,C}: each tap gets its region's weight (PeLK, section 4.1).",
@@ -99,7 +94,6 @@ const pk_op pk_op_expand_kernel = {
     .forward = forward,
     .backward = backward,
     .reference = reference,
-    .flops = flops,
     .cases = (const char *const[]){"w:1x1x1 | kernel=1 radius=0", "w:3x3x2 | grid=2,1,4", "w:7x7x3 | kernel=9",
                                    "w:5x5x1 | kernel=9 radius=1 rule=merge", "w:3x3x17", NULL},
 };

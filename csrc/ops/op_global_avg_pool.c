@@ -70,8 +70,6 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, y, PK_OWN_ORDER);
 }
 
-static double flops(const pk_call *c) { return (double)pk_numel(c->in[0]); }
-
 const pk_op pk_op_global_avg_pool = {
     .name = "global_avg_pool",
     .doc = "Mean over the pixels: {N,H,W,C} -> {N,C}.",
@@ -81,6 +79,5 @@ const pk_op pk_op_global_avg_pool = {
     .backward = backward,
     .reference = reference,
     .onnx = onnx,
-    .flops = flops,
     .cases = (const char *const[]){"x:1x1x1x1", "x:3x2x5x17", "x:2x70x41x9", NULL},
 };

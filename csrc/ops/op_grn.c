@@ -184,8 +184,6 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, pk_onnx_node2(g, "Add", shifted, x), order);
 }
 
-static double flops(const pk_call *c) { return 4.0 * (double)pk_numel(c->in[0]); }
-
 const pk_op pk_op_grn = {
     .name = "grn",
     .doc =
@@ -200,7 +198,6 @@ const pk_op pk_op_grn = {
     .backward = backward,
     .reference = reference,
     .onnx = onnx,
-    .flops = flops,
     .cases = (const char *const[]){"x:1x1x1x1 weight:1 bias:1", "x:2x3x5x17 weight:17 bias:17",
                                    "x:1x40x31x9 weight:9 bias:9 | eps=1e-3", NULL},
 };

@@ -115,8 +115,6 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, y, PK_OWN_ORDER);
 }
 
-static double flops(const pk_call *c) { return 8.0 * (double)pk_numel(c->in[0]); }
-
 const pk_op pk_op_layer_norm = {
     .name = "layer_norm",
     .doc = "y = (x - mean) / sqrt(var + eps) * weight + bias, mean and (biased) var over the last dimension.",
@@ -132,7 +130,6 @@ const pk_op pk_op_layer_norm = {
     .backward = backward,
     .reference = reference,
     .onnx = onnx,
-    .flops = flops,
     .cases = (const char *const[]){"x:3 weight:3 bias:3", "x:5x1 weight:1 bias:1 | eps=0.1",
                                    "x:2x3x5x17 weight:17 bias:17", "x:4x33 | eps=1e-5", "x:3x7x96 weight:96",
                                    "x:11x130 bias:130", "x:900x40 weight:40 bias:40", NULL},

@@ -59,9 +59,10 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, y, order);
 }
 
-static double flops(const pk_call *c) {
+static void macs(const pk_call *c, pk_macs *m) {
     const pk_tensor *x = c->in[0], *w = c->in[1];
-    return 2.0 * (double)pk_span(x, 0, x->ndim - 1) * (double)w->shape[0] * (double)w->shape[1];
+    double n = (double)pk_span(x, 0, x->ndim - 1) * (double)w->shape[0] * (double)w->shape[1];
+    pk_macs_add(m, w, n, n, n);
 }
 
 const pk_op pk_op_linear = {
@@ -74,7 +75,7 @@ const pk_op pk_op_linear = {
     .backward = backward,
     .reference = reference,
     .onnx = onnx,
-    .flops = flops,
+    .macs = macs,
     .cases = (const char *const[]){"x:1 w:1x1 b:1", "x:17 w:5x17", "x:3x17 w:1x17 b:1", "x:2x5x3x7 w:19x7 b:19",
                                    "x:700x33 w:17x33 b:17", "x:5000x9 w:4x9 b:4", NULL},
 };

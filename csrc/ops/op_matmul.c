@@ -122,10 +122,10 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, pk_onnx_node2(g, "MatMul", a, b), PK_OWN_ORDER);
 }
 
-static double flops(const pk_call *c) {
-    double n = 2.0 * (double)c->in[0]->shape[c->in[0]->ndim - 1];
+static void macs(const pk_call *c, pk_macs *m) {
+    double n = (double)c->in[0]->shape[c->in[0]->ndim - 1];
     for (int d = 0; d < c->meta[0].ndim; d++) n *= (double)c->meta[0].shape[d];
-    return n;
+    pk_macs_add(m, NULL, n, n, n);
 }
 
 const pk_op pk_op_matmul = {
@@ -138,7 +138,7 @@ const pk_op pk_op_matmul = {
     .backward = backward,
     .reference = reference,
     .onnx = onnx,
-    .flops = flops,
+    .macs = macs,
     .cases = (const char *const[]){"a:1x1 b:1x1", "a:7x17 b:17x5", "a:3x1x5x4 b:2x4x7", "a:5x3x4 b:4x2",
                                    "a:4x6 b:3x6x1", "a:300x40 b:40x290", "a:2x0 b:0x3", NULL},
 };

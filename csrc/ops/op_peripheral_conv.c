@@ -179,11 +179,26 @@ static void reference(const pk_call *c, const double *const *in, double *const *
                                  (in[MAP] ? in[MAP][(y * s[2] + x) * s[3] + ch] : 0);
 }
 
-static double flops(const pk_call *c) {
+/* Products of the position's table, made once a forward: one for each tap in reach, or for each region. */
+static double position_products(const pk_call *c, const pk_ints *grid) {
+    const int64_t k = pk_grid_total(grid), h = c->in[X]->shape[1], w = c->in[X]->shape[2], channels = c->in[X]->shape[3];
+    switch (mode_of(c)) {
+    case PK_POSITION_VALID: return (double)(pk_min(k, 2 * h - 1) * pk_min(k, 2 * w - 1) * channels);
+    case PK_POSITION_ALL: return (double)((int64_t)grid->n * grid->n * channels);
+    default: return 0;
+    }
+}
+
+/* The sums over regions are additions: only the products count. */
+static void macs(const pk_call *c, pk_macs *m) {
     pk_ints grid;
-    if (grid_of(c, &grid) != PK_OK) return 0;
-    pk_axis rows = axis_of(&grid, c->in[X]->shape[1]), cols = axis_of(&grid, c->in[X]->shape[2]);
-    return 2 * pk_window_products(&rows, &cols) * (double)(c->in[X]->shape[0] * c->in[X]->shape[3]);
+    if (grid_of(c, &grid) != PK_OK) return;
+    const int64_t *x = c->in[X]->shape, k = pk_grid_total(&grid);
+    pk_axis rows = axis_of(&grid, x[1]), cols = axis_of(&grid, x[2]);
+    double planes = (double)(x[0] * x[3]);
+    pk_macs_add(m, c->in[W], planes * (double)(x[1] * x[2] * k * k),
+                planes * pk_taps_inside(x[1], x[1], k, 1, k / 2, 1) * pk_taps_inside(x[2], x[2], k, 1, k / 2, 1),
+                planes * pk_window_products(&rows, &cols) + position_products(c, &grid));
 }
 
 /* ---- as ONNX: the dense kernel it stands for, and what the position adds as a map of this image size ---- */
@@ -266,7 +281,7 @@ const pk_op pk_op_peripheral_conv = {
     .backward = backward,
     .reference = reference,
     .onnx = onnx,
-    .flops = flops,
+    .macs = macs,
     .cases = (const char *const[]){"x:1x1x1x1 w:1x1x1 | kernel=1 radius=0",
                                    "x:1x1x1x17 w:13x13x17 position:51x51 | kernel=51",
                                    "x:2x5x7x17 w:13x13x17 position:51x51 bias:17 | kernel=51",

@@ -214,16 +214,9 @@ static void avg_onnx(pk_onnx *g, const pk_call *c) {
 }
 static void max_onnx(pk_onnx *g, const pk_call *c) { window_onnx(g, c, "MaxPool"); }
 
-static double flops(const pk_call *c) {
-    const pool_params *p = c->params;
-    const int64_t *y = c->meta[0].shape;
-    return (double)(y[0] * y[1] * y[2] * y[3]) * (double)(p->kernel[0] * p->kernel[1]);
-}
-
 #define COMMON(op_name, list)                                                                                        \
     .name = #op_name, .params_size = sizeof(pool_params), .fields = list, .nfields = sizeof list / sizeof *list,      \
-    .args = {{"x", PK_ROWS, PK_REAL, "{N,H,W,C}"}}, .infer = infer, .backward = backward, .reference = reference,    \
-    .flops = flops
+    .args = {{"x", PK_ROWS, PK_REAL, "{N,H,W,C}"}}, .infer = infer, .backward = backward, .reference = reference
 
 const pk_op pk_op_avg_pool = {
     COMMON(avg_pool, avg_fields),

@@ -295,8 +295,6 @@ static void var_onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, y, order);
 }
 
-static double flops(const pk_call *c) { return (double)pk_numel(c->in[0]); }
-
 static const char *const cases[] = {"x:1",
                                     "x: ",
                                     "x:7x17 | dim=0",
@@ -317,7 +315,7 @@ static const char *const var_cases[] = {"x:2",
                                         NULL};
 
 #define COMMON(op_name)                                                                                             \
-    .name = #op_name, .params_size = sizeof(pk_reduce_params), .args = {{"x", 0, PK_REAL, "{...}"}}, .flops = flops, \
+    .name = #op_name, .params_size = sizeof(pk_reduce_params), .args = {{"x", 0, PK_REAL, "{...}"}}, \
     .onnx = op_name##_onnx
 
 const pk_op pk_op_sum = {

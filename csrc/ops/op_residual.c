@@ -131,8 +131,6 @@ static void reference(const pk_call *c, const double *const *in, double *const *
     }
 }
 
-static double flops(const pk_call *c) { return 2.0 * (double)pk_numel(c->in[X]); }
-
 static void layer_scale_onnx(pk_onnx *g, const pk_call *c) { (void)c, pk_onnx_map2(g, "Mul"); }
 
 const pk_op pk_op_layer_scale = {
@@ -174,7 +172,6 @@ const pk_op pk_op_scale_residual = {
     .backward = backward,
     .reference = reference,
     .onnx = residual_onnx,
-    .flops = flops,
     .cases = (const char *const[]){"x:1x1 gamma:1 shortcut:1x1", "x:7x3x5x17 gamma:17 shortcut:7x3x5x17 | p=0.5 seed=3",
                                    "x:4x5 shortcut:4x5 | p=0.25 seed=9", "x:2x60x41x9 gamma:9 shortcut:2x60x41x9",
                                    "x:3x2x2x5 gamma:5 shortcut:3x2x2x5 | p=0.9 training=false", NULL},

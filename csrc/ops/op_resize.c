@@ -173,11 +173,6 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, y, PK_CHANNELS_FIRST);
 }
 
-static double flops(const pk_call *c) {
-    const int64_t *y = c->meta[0].shape;
-    return 8.0 * (double)(y[0] * y[1] * y[2] * y[3]);
-}
-
 const pk_op pk_op_resize = {
     .name = "resize",
     .doc = "Images {N,H,W,C} -> {N,h,w,C}; pixel centres are aligned, not corners.",
@@ -190,7 +185,6 @@ const pk_op pk_op_resize = {
     .backward = backward,
     .reference = reference,
     .onnx = onnx,
-    .flops = flops,
     .cases = (const char *const[]){"x:1x1x1x1 | size=3,2", "x:2x5x7x17 | size=8,3", "x:1x6x4x3 | size=2,9 mode=nearest",
                                    "x:2x3x5x19 | size=6,10 mode=nearest", "x:1x9x8x2 | size=4,4", NULL},
 };

@@ -124,14 +124,12 @@ static void along_onnx(pk_onnx *g, const pk_call *c, const char *type) {
 static void softmax_onnx(pk_onnx *g, const pk_call *c) { along_onnx(g, c, "Softmax"); }
 static void log_softmax_onnx(pk_onnx *g, const pk_call *c) { along_onnx(g, c, "LogSoftmax"); }
 
-static double flops(const pk_call *c) { return 10.0 * (double)pk_numel(c->in[0]); }
-
 static const char *const cases[] = {"x:1", "x:3x17", "x:2x5x3x7 | dim=1", "x:4x33 | dim=0", "x:300x130", "x:0x5", NULL};
 
 #define COMMON(op_name)                                                                                             \
     .name = #op_name, .params_size = sizeof(softmax_params), .fields = fields, .nfields = 1,                         \
     .args = {{"x", 0, PK_REAL, "{...}"}}, .needs_out = 1, .infer = infer, .forward = op_name##_forward,             \
-    .backward = op_name##_backward, .reference = op_name##_reference, .onnx = op_name##_onnx, .flops = flops,       \
+    .backward = op_name##_backward, .reference = op_name##_reference, .onnx = op_name##_onnx,       \
     .cases = cases
 
 const pk_op pk_op_softmax = {

@@ -26,3 +26,7 @@ pk_status pk_plane_of(const pk_call *c, int64_t kh, int64_t kw, const int64_t st
     *out = p;
     return PK_OK;
 }
+
+double pk_plane_taps_inside(const pk_plane *p) {
+    return pk_taps_inside(p->h, p->oh, p->kh, p->sy, p->py, p->dy) * pk_taps_inside(p->w, p->ow, p->kw, p->sx, p->px, p->dx);
+}

@@ -30,5 +30,7 @@ static inline int64_t pk_plane_row(const pk_plane *p, int64_t oy, int64_t ky) {
 static inline int64_t pk_plane_col(const pk_plane *p, int64_t ox, int64_t kx) {
     return ox * p->sx - p->px + kx * p->dx;
 }
+/* Taps of all outputs of one image that lie in it. */
+double pk_plane_taps_inside(const pk_plane *p);
 
 #endif

@@ -1,4 +1,4 @@
---- Methods of Module that are written in Lua: files and summaries. Loaded with pelk.
+--- Methods of Module that are written in Lua: files, counts, summaries. Loaded with pelk.
 local core = require("pelk.core")
 
 local options = require("pelk.options")
@@ -61,7 +61,9 @@ function Module.load_state_dict(m, dict, given)
   return options.call(core.module_set_state, m, dict, (load_options("load_state_dict", given)))
 end
 
-Module.summary = require("pelk.summary")
+Module.count = require("pelk.cost").count
+Module.summary = require("pelk.summary").summary
+Module.profile = require("pelk.summary").profile
 Module.merge = require("pelk.merge")
 
 local parameters = Module.parameters

@@ -90,6 +90,23 @@ function show.is_plain(t)
   return mt == nil or mt == list_mt or mt == row_mt or mt == record_mt
 end
 
+--- Rows of cells as lines: columns as wide as their widest cell, the first `left` to the left, the rest to the right.
+function show.columns(cells, left)
+  local width, lines = {}, {}
+  for _, row in ipairs(cells) do
+    for i, cell in ipairs(row) do width[i] = math.max(width[i] or 0, utf8.len(cell) or #cell) end
+  end
+  for _, row in ipairs(cells) do
+    local out = {}
+    for i, cell in ipairs(row) do
+      local pad = (" "):rep(width[i] - (utf8.len(cell) or #cell))
+      out[i] = i <= left and cell .. pad or pad .. cell
+    end
+    lines[#lines + 1] = (table.concat(out, "  "):gsub("%s+$", ""))
+  end
+  return lines
+end
+
 --- A part of the library (pelk.nn) that prints as the names in it, its own and those of `more`.
 -- @string title
 -- @tab part gets its __tostring; a metatable it has stays

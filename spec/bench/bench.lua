@@ -91,7 +91,7 @@ local function run(row, pass, threads)
   local step, m, x = row.make(training)
   local peak = core.peak_gflops() * threads
   local seconds = time(step)
-  local flops = core.profile(m, x:detach())[1].flops * (training and 3 or 1) -- backward: two more passes of that size
+  local flops = 2 * core.count(m, x:shape())[1].macs_run * (training and 3 or 1) -- backward: two more passes
   local gflops, ms = flops / seconds / 1e9, seconds * 1e3
   local theirs, their_mib = torch(row, pass, threads)
   local onnx_ms = not training and onnx_runtime(m, x, threads) or nil

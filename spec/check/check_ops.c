@@ -69,8 +69,9 @@ typedef struct probes {
 
 /* Fewer for the large cases: the reference is slow. */
 static int probes_for(const op_case *c) {
-    double cost = c->op->flops ? c->op->flops(&c->call) : (double)c->size[0];
-    return cost > 1e6 ? 4 : PROBES;
+    pk_macs m = {.run = (double)c->size[0], .density = 1};
+    if (c->op->macs) c->op->macs(&c->call, &m);
+    return m.run > 5e5 ? 4 : PROBES;
 }
 
 /* Slope of the loss along one element. False where it has a corner (a maximum's two sides meet there): the slopes on

@@ -2,6 +2,7 @@
 -- @module pelk.models
 
 local core = require("pelk.core")
+local cost = require("pelk.cost")
 local options = require("pelk.options")
 local show = require("pelk.show")
 
@@ -79,6 +80,22 @@ function models.create(model, overrides)
   if not ok then error(made, 2) end
   if merged then made:merge(type(merged) == "table" and merged or nil) end
   return made
+end
+
+--- What a model would cost, without making its weights: nothing is drawn, a moment for the largest.
+-- @param model, overrides as for create
+-- @tab[opt] given as for m:count, density=1
+-- @treturn table as m:count gives it
+-- @raise as create and m:count
+-- @usage print(pelk.models.count("pelk_base_101", nil, { image_size = 384, density = 0.6 }))
+function models.count(model, overrides, given)
+  local made <close> = options.call(core.blank, models.create, model, overrides)
+  if given ~= nil and type(given) ~= "table" then
+    options.raise("models.count: options must be a table, got " .. type(given))
+  end
+  local o = copy(given or {})
+  o.density = o.density or 1
+  return cost.count(made, o)
 end
 
 return show.part("pelk.models", models)
