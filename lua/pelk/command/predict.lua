@@ -57,7 +57,7 @@ function command.run(v, given, pictures)
       say(path, core.no_grad(model, read(v, known, path)), v.classes, v.topk)
     end)
     if not ok then
-      io.stderr:write("pelk: ", tostring(message), "\n")
+      io.stderr:write("pelk: ", (tostring(message):gsub("^[^:%s]*:%d+: ", "")), "\n")
       status = 1
     end
   end
