@@ -10,6 +10,7 @@ PKG_CONFIG  ?= pkg-config
 BUILD       ?= build
 KERNEL_CFLAGS ?= -O3
 
+comma := ,
 pkg = $(shell $(PKG_CONFIG) --variable=$(2) $(1) 2>/dev/null)
 LUA_INCDIR      ?= $(firstword $(call pkg,lua5.4,includedir)/lua5.4)
 OPENBLAS_INCDIR ?= $(call pkg,openblas,includedir)
@@ -24,6 +25,8 @@ INST_LUADIR ?= /usr/local/share/lua/5.4
 INST_BINDIR ?= /usr/local/bin
 
 MACHINE := $(shell $(CC) -dumpmachine)
+# Lua unloads its C modules when a state is closed; ours stays mapped, for the pool's threads may still be in it.
+STAYS := $(if $(findstring linux,$(MACHINE)),-Wl$(comma)-z$(comma)nodelete)
 ifneq (,$(findstring x86_64,$(MACHINE)))
 LEVELS := generic avx2 avx512
 else ifneq (,$(findstring aarch64,$(MACHINE)))
@@ -59,7 +62,7 @@ all: $(BUILD)/pelk/core.so
 $(BUILD)/pelk/core.so: $(OBJ) $(LUA_OBJ)
 	@mkdir -p $(@D)
 	@echo '  LD  $@'
-	@$(CC) $(CFLAGS) $(LIBFLAG) -o $@ $^ $(PELK_LIBS)
+	@$(CC) $(CFLAGS) $(LIBFLAG) $(STAYS) -o $@ $^ $(PELK_LIBS)
 
 $(BUILD)/libpelk.a: $(OBJ)
 	@rm -f $@

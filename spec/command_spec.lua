@@ -77,6 +77,10 @@ describe("pelk", function()
       .. "--batch_size 2 --repeats 1")
     assert.are.equal(0, status)
     assert.truthy(out:find("training step") and out:find("inference"))
+    -- a process that ends right after parallel work: its threads may still be in the library
+    local ends = ("LUA_CPATH=%q lua5.4 -e 'core = require(\"pelk.core\"); local x = core.randn({ 200000 }) * 2'")
+      :format(package.cpath)
+    for _ = 1, 30 do assert.is_true(os.execute(ends)) end
   end)
 
   it("trains, evaluates and exports a run", function()
