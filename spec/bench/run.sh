@@ -14,9 +14,15 @@ done
 [ -n "$python" ] || echo 'skipped: python3-torch is not installed (the comparison with PyTorch)'
 [ -n "$python" ] || python=none
 
+pillow=none
+for p in python3 /usr/bin/python3; do
+  if [ "$pillow" = none ] && "$p" -c 'import PIL, numpy' >/dev/null 2>&1; then pillow=$p; fi
+done
+
 commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 threads="1 $(nproc 2>/dev/null || echo 1)"
 [ "$(nproc 2>/dev/null || echo 1)" -gt 1 ] || threads=1
 # shellcheck disable=SC2086  # words
 "$LUA" spec/bench/bench.lua "$python" "$commit" "$BUILD/bench.csv" "${ONLY:-}" $threads
+"$LUA" spec/bench/data.lua "$pillow" "$BUILD/data.csv"
 "$LUA" spec/bench/curve.lua "$python" "$BUILD/curve.csv" "$BUILD/kernel-size.png"

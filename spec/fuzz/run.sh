@@ -7,7 +7,7 @@ for source in spec/fuzz/fuzz_*.c; do
   what=$(basename "$source" .c | sed 's/^fuzz_//')
   # shellcheck disable=SC2086  # the flags are words
   clang -std=c11 -D_GNU_SOURCE $FUZZ_FLAGS -fsanitize=fuzzer -Icsrc -I"$BUILD/gen" -o "$BUILD/fuzz_$what" "$source" \
-    "$BUILD/libpelk.a" -lopenblas -lz -lm -pthread
+    "$BUILD/libpelk.a" -lopenblas -ljpeg -lz -lm -pthread
   mkdir -p "$BUILD/corpus/$what"
   echo "fuzz: $what for $FUZZ_SECONDS s"
   PELK_NUM_THREADS=1 "$BUILD/fuzz_$what" -max_total_time="$FUZZ_SECONDS" -max_len=4096 -timeout=5 -rss_limit_mb=1024 \
