@@ -175,10 +175,8 @@ describe("export_onnx: architectures", function()
   local variants = {
     pelk = { "pelk_tiny" }, pelk_all = { "pelk_tiny", { position = "all" } }, pelk_101 = { "pelk_tiny_101" },
     pelk_map = { "pelk_tiny", { position_shape = "channel", radius = 1 } },
-    convnext = { "convnext_tiny" },
-    stripe = { "pelk_tiny", { mixer = "stripe", partial = 1 } },
-    inception = { "pelk_tiny", { mixer = "inception", kernels = 11, small_kernel = 3, norm = "batch",
-      partial = 0.125 } },
+    convnext = { "convnext_tiny" }, slak = { "slak_tiny" }, slak_dense = { "slak_tiny_dense" },
+    replknet = { "replknet_31b" }, inception_next = { "inception_next_tiny" },
   }
 
   it("give the same logits in ONNX Runtime, merged or not", function()

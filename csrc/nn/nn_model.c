@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "nn/args.h"
+#include "nn/merge.h"
 #include "nn/model.h"
 
 typedef pk_model_options options;
@@ -132,6 +133,13 @@ static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     return o->block == PK_BLOCK_REPLKNET ? forward_replknet(m, x, y) : pk_class_Sequential.forward(m, x, y);
 }
 
+/* RepLKNet's last norm goes through the mean over the pixels into the classifier. */
+static pk_status merge(pk_module *m, pk_merge *r) {
+    bool done;
+    if (((const options *)m->options)->block != PK_BLOCK_REPLKNET || !pk_merge_asked(r)->batch_norms) return PK_OK;
+    return pk_merge_norm(m, NORM, HEAD, r, &done);
+}
+
 static const pk_field fields[] = {
     F_INT(options, num_classes, 1000, 1, F_CHANNELS, "outputs"),
     F_INT(options, in_channels, 3, 1, F_CHANNELS, "channels of the images"),
@@ -170,4 +178,5 @@ const pk_class pk_class_Model = {
     .nfields = F_COUNT(fields),
     .build = build,
     .forward = forward,
+    .merge = merge,
 };
