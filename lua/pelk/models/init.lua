@@ -3,6 +3,7 @@
 
 local core = require("pelk.core")
 local cost = require("pelk.cost")
+local grids = require("pelk.grids")
 local options = require("pelk.options")
 local show = require("pelk.show")
 
@@ -56,7 +57,8 @@ end
 -- @tab[opt] overrides options that replace the preset's: num_classes, in_channels, depths, dims, width, block, mixer,
 -- kernels, radius, base, rule, grid, position, position_shape, small_kernel, partial, mlp_ratio, dw_ratio, drop_path,
 -- layer_scale, stem, reparam, conv_mlp, norm, head, head_init_scale, init. width, mixer, kernels, radius, base, rule,
--- grid, small_kernel, partial and mlp_ratio are one value, or a list of one a stage. And merged: true,
+-- grid, small_kernel, partial and mlp_ratio are one value, or a list of one a stage; grids may be names in pelk.grids.
+-- And merged: true,
 -- or the options of m:merge(), for a model to load merged weights into
 -- @treturn Module with fresh weights (pelk.manual_seed decides them)
 -- @raise for options that do not exist or do not fit
@@ -74,6 +76,7 @@ function models.create(model, overrides)
     error("models.create: overrides must be a table, got " .. type(overrides), 2)
   end
   for k, v in pairs(overrides or {}) do spec[k] = copy(v) end
+  spec.grid = grids.grid(spec.grid)
   local merged = spec.merged
   spec.merged = nil
   local ok, made = pcall(core.nn.Model, spec)
