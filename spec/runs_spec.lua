@@ -352,6 +352,23 @@ describe("a run", function()
     for name, value in pairs(whole) do assert(value:allclose(halves[name], { rtol = 1e-4, atol = 1e-6 }), name) end
   end)
 
+  it("mixes batches as a loader would, and goes on with the same mixtures", function()
+    local function loader(mixup)
+      return pelk.data.loader(set(48, 1), { batch = 8, shuffle = true, seed = 5, mixup = mixup })
+    end
+    local options = { num_classes = 2, mixup_alpha = 0.8, cutmix_alpha = 1 }
+    local _, by_loader = run({ train = loader(pelk.data.mixup(options)) })
+    local dir = help.folder(true)
+    local first = run({ train = loader(), mixup = { mixup_alpha = 0.8 }, out = dir, callbacks = {
+      step = function(info) return info.step == 2 and "stop" end } })
+    assert.is_nil(first[1].train_top1) -- labels are soft
+    local _, m = run({ train = loader(), mixup = true, out = dir, resume = true })
+    same(by_loader, m)
+    help.raises("has a mixup already", run, { train = loader(pelk.data.mixup(options)), mixup = true })
+    help.raises("did you mean 'mixup_alpha'", run, { mixup = { mixup_alfa = 1 } })
+    help.remove(dir)
+  end)
+
   it("publishes averages beside the weights or in their place", function()
     local dir = help.folder(true)
     local _, m = run({ out = dir })

@@ -25,6 +25,7 @@ local rules = {
   clip_grad = { "number" },
   ema = { "table|boolean" },
   sparse = { "table" },
+  mixup = { "table|boolean" },
   nonfinite = { "string", "stop" },
   out = { "string" },
   resume = { "boolean", false },
@@ -119,6 +120,7 @@ local function begin(given)
   check(o)
   if o.seed then core.manual_seed(o.seed) end
   local self = setmetatable({ o = o, model = o.model, run = open_run(o), loss = parts.loss(o),
+    mixup = parts.mixup(o),
     history = History.new(), batches = o.train:batches(), at = fresh(), began = core.clock(), saved = core.clock(),
     elapsed_before = 0.0, saved_updates = 0, save_seconds = 0.0 }, Trainer)
   self.history.saving = { seconds = 0.0, count = 0, share = 0.0 }
@@ -159,6 +161,8 @@ end
 --   best_ema beside last and best, or in their place), sparse (what sparse.attach gives, or options for it: total_steps
 --   is the run's then, and SNIP gets the first batch, snip_batches=n: the first n; history.sparse is the masks' object,
 --   log.jsonl has its report, last.sparse.safetensors is the compact file),
+--   mixup={mixup_alpha=0.8, cutmix_alpha=1, prob=1, switch_prob=0.5, label_smoothing=0.1} (options of data.mixup, or
+--   what it gives; true: these): labels become soft targets,
 --   nonfinite="stop"|"skip"|"rollback": what follows a loss or gradient that is NaN or infinite. The weights never take
 --   it in; the module is named. "skip" goes on with the next batch; "rollback" goes back to the newest checkpoint's
 --   weights and passes over the batches since (ten such updates in a row end the run),

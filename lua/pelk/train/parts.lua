@@ -1,5 +1,6 @@
 --- The parts of a run from its options: optimiser, schedule, loss, averages.
 local core = require("pelk.core")
+local data = require("pelk.data")
 local optim = require("pelk.optim")
 local options = require("pelk.options")
 
@@ -43,6 +44,17 @@ function parts.loss(o)
   return function(logits, y)
     return core.ops.cross_entropy(logits, y, y:dtype() == "int32" and given or nil) -- soft targets come smoothed
   end
+end
+
+--- What mixes the batches, or nil: of data.mixup, or its options (the classes are the model's when not given).
+function parts.mixup(o)
+  if not o.mixup then return nil end
+  if o.train.mixup then options.raise("train: the training loader has a mixup already") end
+  if type(o.mixup) == "table" and type(o.mixup.apply) == "function" then return o.mixup end
+  local given = {}
+  for k, v in pairs(o.mixup ~= true and o.mixup or {}) do given[k] = v end
+  given.num_classes = given.num_classes or o.train.classes and #o.train.classes or o.model:options().num_classes
+  return data.mixup(given)
 end
 
 local ema_rules = { decay = { "number", 0.9999, 0 }, warmup = { "boolean", false }, publish = { "string", "beside" } }

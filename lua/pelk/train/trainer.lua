@@ -122,8 +122,9 @@ function Trainer:text()
 end
 
 --- One batch and what follows from it. False when the run must end here.
-function Trainer:one(x, y, bar)
+function Trainer:one(x, y, number, bar)
   local before = self.at.seen
+  if self.mixup then y = self.mixup:apply(x, y, self.o.train.seed, self.at.epoch, number) end
   local complete, what = update.batch(self, x, y)
   if complete == nil then
     local text, fatal = update.give_up(self, x, what)
@@ -148,11 +149,11 @@ function Trainer:train_epoch()
   o.model:train()
   local began, before, waited = core.clock(), at.seconds, at.waited
   local asked = began
-  for x, y in o.train:epoch(at.epoch, at.batch + 1) do
+  for x, y, number in o.train:epoch(at.epoch, at.batch + 1) do
     local now = core.clock()
     waited = waited + now - asked
     at.seconds, at.waited = before + now - began, waited
-    local goes_on = self:one(x, y, bar)
+    local goes_on = self:one(x, y, number, bar)
     asked = core.clock()
     at.seconds = before + asked - began
     if not goes_on then return false end
