@@ -413,6 +413,25 @@ describe("counting", function()
     assert(merged.macs_run < plain.macs_run and merged.params < plain.params)
   end)
 
+  it("that runs out of memory raises, and counts right the next time", function()
+    local m = pelk.nn.Sequential(pelk.nn.PeripheralConv({ channels = 4, kernel = 9 }), pelk.nn.DepthwiseConv(4, 3),
+      pelk.nn.Conv2d(4, 6, 3))
+    local wanted, failures, i, done = m:count({ image_size = 9 }), 0, 0, false
+    while not done do
+      i = i + 1
+      core._fail_alloc(i, true)
+      local before = core._alloc_count()
+      local ok, c = pcall(m.count, m, { image_size = 9 })
+      done = core._alloc_count() - before < i
+      core._fail_alloc(0)
+      assert(i < 10000)
+      if ok then assert.are.same(wanted, c) else failures = failures + 1 end
+    end
+    assert(failures > 5)
+    assert.are.same(wanted, m:count({ image_size = 9 }))
+    assert.are.same({ 1, 7, 7, 6 }, m(pelk.randn({ 1, 9, 9, 4 })):shape())
+  end)
+
   it("prints as a table", function()
     local text = tostring(count("pelk_tiny", nil, { density = 0.6 }))
     for _, part in ipairs({ "parameters +47,927,974", "not zero +28,795,168   at density 0.6", "paper +5.841 G",

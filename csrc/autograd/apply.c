@@ -125,7 +125,7 @@ pk_status pk_tensor_hollow(pk_dtype dtype, int ndim, const int64_t *shape, pk_te
 
 /* While counting, this is all that an op does. */
 static pk_status count_call(pk_call *c) {
-    if (c->op->macs) c->op->macs(c, counting);
+    if (c->op->macs) PK_TRY(c->op->macs(c, counting));
     for (int i = 0; i < c->nout; i++)
         PK_TRY(pk_tensor_hollow(c->meta[i].dtype, c->meta[i].ndim, c->meta[i].shape, &c->out[i]));
     return PK_OK;

@@ -82,7 +82,8 @@ struct pk_op {
      * c->in[] and c->meta[]. Labels arrive as doubles. Absent optional inputs are null. */
     void (*reference)(const pk_call *c, const double *const *in, double *const *out);
     void (*onnx)(pk_onnx *g, const pk_call *c); /* the same as ONNX nodes; null: it cannot be exported */
-    void (*macs)(const pk_call *c, pk_macs *m); /* add forward's multiply-adds; null: nothing that is counted (macs.h) */
+    /* Add forward's multiply-adds (macs.h); null: nothing that is counted. */
+    pk_status (*macs)(const pk_call *c, pk_macs *m);
     /* Shapes and parameters to check, ugly ones first: "x:2x7x5x3 w:3x3x3 b:3 | stride=2 padding=0,1", null at the
      * end. An input that is left out is absent. Scalars: "x:" followed by a space. */
     const char *const *cases;

@@ -300,12 +300,13 @@ static void onnx(pk_onnx *g, const pk_call *c) {
 }
 
 /* Patches hold the padding's zeros, so it costs as much as the image. */
-static void macs(const pk_call *c, pk_macs *m) {
+static pk_status macs(const pk_call *c, pk_macs *m) {
     const int64_t *w = c->in[1]->shape, *y = c->meta[0].shape;
     pk_plane p;
-    if (plane_of(c, &p) != PK_OK) return;
+    PK_TRY(plane_of(c, &p));
     double pairs = (double)(y[0] * y[3] * w[3]), all = pairs * (double)(y[1] * y[2] * w[1] * w[2]);
     pk_macs_add(m, c->in[1], all, pairs * pk_plane_taps_inside(&p), all);
+    return PK_OK;
 }
 
 const pk_op pk_op_conv2d = {

@@ -97,14 +97,17 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, y, PK_CHANNELS_FIRST);
 }
 
-static void macs(const pk_call *c, pk_macs *m) {
+static pk_status macs(const pk_call *c, pk_macs *m) {
     pk_axis rows, cols;
     pk_plane p;
-    if (plane_of(c, &p) != PK_OK) return;
+    double products, planes;
+    PK_TRY(plane_of(c, &p));
     axes_of(c, &rows, &cols);
-    double planes = (double)(p.n * p.c);
+    PK_TRY(pk_window_products(&rows, &cols, &products));
+    planes = (double)(p.n * p.c);
     pk_macs_add(m, c->in[1], planes * (double)(p.oh * p.ow * p.kh * p.kw), planes * pk_plane_taps_inside(&p),
-                planes * pk_window_products(&rows, &cols));
+                planes * products);
+    return PK_OK;
 }
 
 const pk_op pk_op_depthwise_conv = {

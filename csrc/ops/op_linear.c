@@ -59,10 +59,11 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, y, order);
 }
 
-static void macs(const pk_call *c, pk_macs *m) {
+static pk_status macs(const pk_call *c, pk_macs *m) {
     const pk_tensor *x = c->in[0], *w = c->in[1];
     double n = (double)pk_span(x, 0, x->ndim - 1) * (double)w->shape[0] * (double)w->shape[1];
     pk_macs_add(m, w, n, n, n);
+    return PK_OK;
 }
 
 const pk_op pk_op_linear = {

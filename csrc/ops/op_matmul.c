@@ -122,10 +122,11 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, pk_onnx_node2(g, "MatMul", a, b), PK_OWN_ORDER);
 }
 
-static void macs(const pk_call *c, pk_macs *m) {
+static pk_status macs(const pk_call *c, pk_macs *m) {
     double n = (double)c->in[0]->shape[c->in[0]->ndim - 1];
     for (int d = 0; d < c->meta[0].ndim; d++) n *= (double)c->meta[0].shape[d];
     pk_macs_add(m, NULL, n, n, n);
+    return PK_OK;
 }
 
 const pk_op pk_op_matmul = {

@@ -190,15 +190,18 @@ static double position_products(const pk_call *c, const pk_ints *grid) {
 }
 
 /* The sums over regions are additions: only the products count. */
-static void macs(const pk_call *c, pk_macs *m) {
+static pk_status macs(const pk_call *c, pk_macs *m) {
     pk_ints grid;
-    if (grid_of(c, &grid) != PK_OK) return;
+    double products;
+    PK_TRY(grid_of(c, &grid));
     const int64_t *x = c->in[X]->shape, k = pk_grid_total(&grid);
     pk_axis rows = axis_of(&grid, x[1]), cols = axis_of(&grid, x[2]);
+    PK_TRY(pk_window_products(&rows, &cols, &products));
     double planes = (double)(x[0] * x[3]);
     pk_macs_add(m, c->in[W], planes * (double)(x[1] * x[2] * k * k),
                 planes * pk_taps_inside(x[1], x[1], k, 1, k / 2, 1) * pk_taps_inside(x[2], x[2], k, 1, k / 2, 1),
-                planes * pk_window_products(&rows, &cols) + position_products(c, &grid));
+                planes * products + position_products(c, &grid));
+    return PK_OK;
 }
 
 /* ---- as ONNX: the dense kernel it stands for, and what the position adds as a map of this image size ---- */

@@ -122,12 +122,12 @@ pk_status pk_window_run_weights(const pk_axis *rows, const pk_axis *cols, const 
     return status;
 }
 
-double pk_window_products(const pk_axis *rows, const pk_axis *cols) {
+pk_status pk_window_products(const pk_axis *rows, const pk_axis *cols, double *products) {
     pk_window *p;
-    if (pk_window_new(rows, cols, &p) != PK_OK) return 0;
-    double products = p->products;
+    PK_TRY(pk_window_new(rows, cols, &p));
+    *products = p->products;
     pk_free(p);
-    return products;
+    return PK_OK;
 }
 
 /* ---- sums over images ---- */

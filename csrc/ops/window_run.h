@@ -16,8 +16,8 @@ pk_status pk_window_run_back(const pk_axis *rows, const pk_axis *cols, const pk_
 /* dw {rows,cols,C} = gradient of the weights. */
 pk_status pk_window_run_weights(const pk_axis *rows, const pk_axis *cols, const pk_tensor *x, const pk_tensor *dy,
                                 float *dw);
-/* Multiply-adds of one channel of one image; 0 when there is no memory to find out. */
-double pk_window_products(const pk_axis *rows, const pk_axis *cols);
+/* Multiply-adds of one channel of one image. */
+pk_status pk_window_products(const pk_axis *rows, const pk_axis *cols, double *products);
 
 /* sum {H,W,C} over the images of t {N,H,W,C}, contiguous. */
 void pk_sum_images(const pk_tensor *t, float *sum);
