@@ -398,3 +398,62 @@ describe("activation maps", function()
     raises("wants an nn.Model or a Sequential", viz.cam, nn.Linear { in_features = 2, out_features = 2 }, x, quiet)
   end)
 end)
+
+describe("pictures in folders", function()
+  local quiet = { progress = false }
+
+  -- Two classes: a bright square above, or below; the model's map is its input.
+  local function prepare()
+    assert(core.make_dir(dir .. "/set/deep"))
+    local labels, sizes, boxes = {}, {}, {}
+    for i = 1, 4 do
+      local t = pelk.zeros { 40, 60, 3 }
+      local top = i % 2 == 0 and 4 or 24
+      t:narrow(1, top + 1, 12):narrow(2, 11, 20):fill_(255)
+      local path = i > 2 and ("deep/%d.png"):format(i) or i .. ".png"
+      assert(viz.save_png(pelk.zeros({ 40, 60, 3 }, { dtype = "uint8" }):copy_(t), dir .. "/set/" .. path))
+      labels[i], sizes[i] = path .. "," .. i % 2, path .. ",60,40"
+      boxes[i] = ("%s,10,%d,30,%d"):format(path, top, top + 12)
+    end
+    for name, lines in pairs { class_labels = labels, image_sizes = sizes, localization = boxes } do
+      help.write(("%s/%s.txt"):format(dir, name), table.concat(lines, "\n") .. "\n")
+    end
+    local m = nn.Sequential(nn.Lambda(function(x) return x * 1 end),
+      nn.Lambda(function(x) return x:mean(3):mean(2) end), nn.Linear { in_features = 3, out_features = 2 })
+    core.no_grad(function() m[3].weight:fill_(1) end)
+    return m
+  end
+
+  it("are localised", function()
+    local m = prepare()
+    local r = assert(viz.localize(m, dir .. "/set", dir, { progress = false, mean = { 0, 0, 0 }, std = { 1, 1, 1 },
+      size = { 40, 60 } }))
+    assert.equal(4, r.n)
+    assert.equal(100, r.v1)
+    assert.equal(100, r.at[70])
+    assert.equal("cam", r.method)
+    raises("each picture's own", viz.localize, m, dir .. "/set", dir, { class = 1 })
+    refuses("No such file", viz.localize(m, dir .. "/none", dir, quiet))
+    refuses("No such file", viz.localize(m, dir .. "/set", dir .. "/none", quiet))
+  end)
+
+  it("are looked at one by one, in folders below too", function()
+    local m = prepare()
+    local list = assert(viz.cam(m, dir .. "/set", { progress = false, class = 1, size = 32 }))
+    assert.equal(4, #list)
+    assert.same({ 32, 32 }, list[1].map:shape())
+    local r = assert(viz.erf(m[1], dir .. "/set", { progress = false, size = 24, mean = { -1, -1, -1 },
+      std = { 1, 1, 1 } }))
+    assert.equal(4, r.n)
+    assert.near(3, r.map[13][13]:item(), 1e-5) -- three colours
+    assert.near(3, r.map:sum():item(), 1e-5)
+    refuses("No such file", viz.erf(m, dir .. "/none", quiet))
+    assert(core.make_dir(dir .. "/bare"))
+    refuses("no %.jpg", viz.erf(m, dir .. "/bare", quiet))
+    help.write(dir .. "/bare/broken.png", "no picture")
+    refuses("broken.png", viz.erf(m, dir .. "/bare", quiet))
+    refuses("broken.png", viz.cam(m, dir .. "/bare", quiet))
+    raises("wants root, or a list", pelk.data.pictures, {})
+    raises("1 paths, 2 labels", pelk.data.pictures, { paths = { "a.png" }, labels = { 1, 2 } })
+  end)
+end)

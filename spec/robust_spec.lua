@@ -60,6 +60,21 @@ describe("shape bias", function()
     assert.is_nil(robust.cues("cat7.png"))
   end)
 
+  it("of a folder, whose names say the cues", function()
+    local dir = help.folder()
+    assert(core.make_dir(dir .. "/cat"))
+    for i, name in ipairs { "cat/cat1-dog2.png", "cat/cat2-owl1.png", "cat/cat3-cat1.png" } do
+      local t = core.picture(pelk.zeros { 2, 2, 3 }):fill_(0)
+      t[1][1][i == 2 and 1 or 2]:fill_(255) -- the second is a cat, the first a dog
+      assert(core.write_png(t, dir .. "/" .. name))
+    end
+    local r = assert(robust.shape_bias(echo(), dir, { classes = classes, progress = false }))
+    assert.same({ 1, 1, 2 }, { r.shape, r.texture, r.n })
+    help.write(dir .. "/cat/cat4-dog3.png", "broken")
+    help.refuses("cat4", robust.shape_bias(echo(), dir, { classes = classes, progress = false }))
+    help.remove(dir)
+  end)
+
   it("refuses nonsense", function()
     local p = pictures({ { 5, 0, 0, 0 }, "cat", "dog" })
     raises("classes is required", robust.shape_bias, echo(), p)

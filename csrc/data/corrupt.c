@@ -102,7 +102,8 @@ static void cell_span(int64_t i, int64_t cells, int64_t n, int64_t *begin, int64
     if (((double)(*end - 1) - centre + 0.5) * (1 / scale) > 0.5) --*end;
 }
 
-/* Means of cells, along rows first, as bytes; then every pixel the mean of the cell that its centre lies in. scratch: the cells. */
+/* Means of cells, along rows first, as bytes; then every pixel the mean of the cell that its centre lies in. scratch: the
+ * cells. */
 static void pixelate(const float *in, float *out, const pk_extent *e, double left, float *scratch) {
     int64_t rows = pk_max(1, (int64_t)((double)e->h * left)), columns = pk_max(1, (int64_t)((double)e->w * left));
     for (int64_t y = 0; y < rows; y++)

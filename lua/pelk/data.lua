@@ -178,7 +178,8 @@ function data.cifar100(given)
     { classes = classes, name = "CIFAR-100 " .. o.split })
 end
 
-data.image_folder = require "pelk.data.folder"
+local folder = require "pelk.data.folder"
+data.image_folder, data.pictures = folder.image_folder, folder.pictures
 data.cache = require "pelk.data.cache"
 
 -- data.loader(ds, {batch = 128, shuffle = false, seed = 0, transforms = {...}, drop_last = false, workers =, mixup =})

@@ -180,12 +180,12 @@ end
 -- decides; of pictures decided for their shape or their texture, the part decided for shape. Pictures whose two cues
 -- are the same class are left out.
 -- @tparam Module model images to logits {N,K}
--- @param pictures a folder with a folder a class, files named "cat7-elephant2.png" (shape, then texture); or
+-- @param pictures a folder (and those below it) of files named "cat7-elephant2.png" (shape, then texture); or
 -- {x = pictures (tensor, list), cues = {{"cat", "elephant"}, ...}}
 -- @tab given classes={cat = {282, 283, ...}, ...}: the model's classes (from 1) that make up each; size, mean, std,
 -- transforms, limit, progress as in viz.erf
 -- @treturn table {bias, shape, texture, neither, n, classes = {{name, bias, n}, ...} by shape}; prints. nil, message
--- when the folder cannot be read.
+-- when the folder or a file cannot be read.
 function robust.shape_bias(model, pictures, given)
   local o = options.read("robust.shape_bias", given, bias_rules)
   options.check_module("robust.shape_bias", model)
@@ -193,7 +193,7 @@ function robust.shape_bias(model, pictures, given)
   local source = pictures
   if type(pictures) == "string" then
     local message
-    source, message = data.image_folder { root = pictures }
+    source, message = data.pictures { root = pictures }
     if not source then return nil, message end
   elseif type(pictures) ~= "table" then
     options.raise("robust.shape_bias: wants a folder, or {x = pictures, cues = {{shape, texture}, ...}}")
@@ -201,12 +201,18 @@ function robust.shape_bias(model, pictures, given)
   local total, get = images.open("robust.shape_bias", source.cues and source.x or source)
   total = math.min(total, o.limit or total)
   local result, by_class, names = { shape = 0, texture = 0, neither = 0, n = 0 }, {}, nil
+  local unread
   local bar = progress.new("shape bias", total, { quiet = not o.progress })
   probe.frozen(model, function()
     core.no_grad(function()
       for i = 1, total do
         local shape, texture = cues_of(source, i, o.classes)
-        local logits <close> = model(images.prepare(get(i), o))
+        local picture, trouble = get(i)
+        if not picture then
+          unread = trouble
+          return
+        end
+        local logits <close> = model(images.prepare(picture, o))
         names = names or read_map(o.classes, logits:size(2))
         if shape ~= texture then
           local probabilities = core.ops.softmax(logits, { dim = 2 }):flat()
@@ -217,6 +223,7 @@ function robust.shape_bias(model, pictures, given)
     end)
   end)
   bar:finish()
+  if unread then return nil, unread end
   return finish(result, by_class, names or {})
 end
 

@@ -86,7 +86,9 @@ viz.erf = require "pelk.viz.erf"
 viz.cam = require("pelk.viz.cam").run
 
 -- viz.max_box_acc(maps, boxes, {size = 224}): how well maps locate; see viz/localize.lua.
-viz.max_box_acc = require("pelk.viz.localize").max_box_acc
+-- viz.localize(model, root, metadata, {method =, size =, ...}): the same on a folder with boxes.
+local localize = require "pelk.viz.localize"
+viz.max_box_acc, viz.localize = localize.max_box_acc, localize.run
 
 -- viz.curves(history or path of summary.csv, path, {title =, width = 1200, height = 500}): see viz/curves.lua.
 viz.curves = require "pelk.viz.curves"

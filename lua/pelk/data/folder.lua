@@ -69,6 +69,9 @@ local function list(root, classes, stop)
   return paths, labels, refused
 end
 
+-- How pictures are decoded: the options of core.files.
+local function decoding(o) return { channels = o.channels, background = o.background, max_pixels = o.max_pixels } end
+
 local rules = {
   root = { "string" },
   split = { "string" },
@@ -99,8 +102,7 @@ local function image_folder(given)
   if not paths then return nil, labels end
   if #paths == 0 then return nil, root .. ": no .jpg, .jpeg or .png in its folders" end
   for _, path in ipairs(refused) do io.stderr:write("image_folder: left out: ", refuse(path), "\n") end
-  local files = options.call(core.files, paths,
-    { channels = o.channels, background = o.background, max_pixels = o.max_pixels })
+  local files = options.call(core.files, paths, decoding(o))
   local background = type(o.background) == "table" and table.concat(o.background, ",") or o.background
   local set = Set.of_files(files, core.tensor(labels, { #labels }, { dtype = "int32" }), {
     classes = classes, name = root:match("([^/]+)/*$") or root, broken = o.broken,
@@ -110,4 +112,27 @@ local function image_folder(given)
   return set
 end
 
-return image_folder
+local picture_rules = { root = { "string" }, paths = { "table" }, labels = { "table" }, channels = rules.channels,
+  background = rules.background, max_pixels = rules.max_pixels }
+
+-- data.pictures{root=} or data.pictures{paths={...}, labels={...}}: all pictures in a folder and those below it, sorted
+-- within each folder, without labels; or the files of a list, with or without. channels, background, max_pixels as
+-- image_folder has them. nil, message when there are none.
+local function pictures(given)
+  local o = options.read("pictures", given, picture_rules)
+  if (o.root == nil) == (o.paths == nil) then options.raise("pictures: wants root, or a list of paths") end
+  local paths = o.paths or {}
+  if o.root then
+    local ok, message = walk(o.root, paths, {})
+    if not ok then return nil, message end
+  end
+  if #paths == 0 then return nil, (o.root or "the list") .. ": no .jpg, .jpeg or .png there" end
+  if o.labels and #o.labels ~= #paths then
+    options.raise(("pictures: %d paths, %d labels"):format(#paths, #o.labels))
+  end
+  local labels = o.labels and core.tensor(o.labels, { #paths }, { dtype = "int32" })
+  return Set.of_files(options.call(core.files, paths, decoding(o)), labels, { name = o.root or "pictures",
+    broken = "stop" })
+end
+
+return { image_folder = image_folder, pictures = pictures }

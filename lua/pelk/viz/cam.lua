@@ -179,8 +179,9 @@ local cam = { name = "viz.cam" }
 -- @tab[opt] given method="cam"; class=the predicted one (a number, or "label": the picture's own); stage=the last;
 -- border="ring"; size, mean, std, transforms, limit, progress as in viz.erf
 -- @treturn table list of {map {h,w}, class, logit, label, picture {H,W,C}, explained (pc1: part of the variance)} with
--- methods overlay, save_png, boxes. nil, message when the folder cannot be read.
-function cam.run(model, pictures, given)
+-- methods overlay, save_png, boxes. nil, message when the folder or a file cannot be read.
+-- @bool[opt] bare maps alone are kept, not the pictures: for many
+function cam.run(model, pictures, given, bare)
   local o = read(cam.name, given)
   options.check_module(cam.name, model)
   local count, get = images.open(cam.name, pictures)
@@ -189,16 +190,19 @@ function cam.run(model, pictures, given)
   local front, back = probe.halves(cam.name, model, o.stage)
   if not back then options.raise(cam.name .. ": wants an nn.Model or a Sequential, got a " .. model:class()) end
   local out, bar = {}, progress.new("activation maps", count, { quiet = not o.progress })
-  probe.frozen(model, function()
+  local ok, message = probe.frozen(model, function()
     for i = 1, count do
       local picture, label = get(i)
+      if not picture then return nil, label end
       local result = analyse(cam.name, model, { front = front, back = back }, images.prepare(picture, o), o, label)
-      result.picture, result.label, result.method = picture, label, o.method
+      result.picture, result.label, result.method = not bare and picture or nil, label, o.method
       out[i] = setmetatable(result, Cam)
       bar:advance(1, "")
     end
+    return true
   end)
   bar:finish()
+  if not ok then return nil, message end
   return show.list(out)
 end
 

@@ -76,9 +76,10 @@ end
 -- @param pictures tensor, list of tensors, data set, loader, folder
 -- @tab[opt] given size=n or {h,w}: pictures are resized, not cropped (the papers: 1024); stage=the last; limit=50
 -- pictures; mean, std (bytes of three channels: ImageNet's), or transforms; shares={20,30,50,99}; progress=true
--- @treturn table {map {H,W}: the mean, log_map: log10(1 + map) by its maximum, ratios = {[20] = part of the area, ...},
--- sides, ratios_of_sum (the logarithm taken of the sum over pictures instead: the measure is not free of scale),
--- n, skipped (pictures whose map was not finite)}; prints as a table. nil, message when the folder cannot be read.
+-- @treturn table {map {H,W}: the mean, log_map: log10(1 + map) by its maximum, ratios = {[20] = part of the area,
+-- ...}, sides, ratios_of_sum (the logarithm taken of the sum over pictures instead: the measure is not free of scale),
+-- n, skipped (pictures whose map was not finite)}; prints as a table. nil, message when the folder or a file cannot be
+-- read.
 return function(model, pictures, given)
   local o = options.read("viz.erf", given, rules)
   options.check_module("viz.erf", model)
@@ -88,11 +89,12 @@ return function(model, pictures, given)
   count = math.min(count, o.limit)
   local front = probe.halves("viz.erf", model, o.stage)
   local bar = progress.new("receptive field", count, { quiet = not o.progress })
-  local total, n, skipped
-  probe.frozen(model, function()
-    n, skipped = 0, 0
+  local total, n, skipped = nil, 0, 0
+  local ok, message = probe.frozen(model, function()
     for i = 1, count do
-      local map = gradient_map("viz.erf", front, images.prepare(get(i), o))
+      local picture, trouble = get(i)
+      if not picture then return nil, trouble end
+      local map = gradient_map("viz.erf", front, images.prepare(picture, o))
       if has_nan(map) then
         skipped = skipped + 1
       elseif not total then
@@ -106,8 +108,10 @@ return function(model, pictures, given)
       end
       bar:advance(1, "")
     end
+    return true
   end)
   bar:finish()
+  if not ok then return nil, message end
   if n == 0 then options.raise(("viz.erf: none of %d pictures gave a finite map"):format(count)) end
   local map = core.no_grad(function() return total / n end)
   local ratios, sides, log_map = areas(map, shares)

@@ -17,14 +17,14 @@ images.rules = {
 
 local function is_tensor(t) return type(t) == "userdata" and getmetatable(t) == "pelk.Tensor" end
 
---- What a picture goes through before the model: bytes are resized (never cropped), brought to 0..1 and normalised
--- (three channels: with ImageNet's mean and deviation unless told); floats are only resized.
+--- What a picture goes through before the model: bytes are resized (bicubic, never cropped), brought to 0..1 and
+-- normalised (three channels: with ImageNet's mean and deviation unless told); floats are only resized.
 local function pipeline(picture, o)
   if o.transforms then return o.transforms end
   local list, c = {}, picture:size(-1)
   if o.size then
     local size = type(o.size) == "table" and o.size or { o.size, o.size }
-    list[1] = core.transform("resize", { size = size })
+    list[1] = core.transform("resize", { size = size, interpolation = "bicubic" })
   end
   if picture:dtype() ~= "uint8" then return list end
   list[#list + 1] = core.transform("to_float")
@@ -78,12 +78,12 @@ local function from_loader(loader)
   end
 end
 
---- How many pictures there are, and a function that gives picture i {H,W,C} and its label if there is one; i goes up.
--- nil, message when a folder cannot be read.
+--- How many pictures there are, and a function that gives picture i {H,W,C} and its label if there is one, or nil and a
+-- message when its file cannot be read; i goes up. nil, message when a folder cannot be read.
 function images.open(owner, source)
   if is_tensor(source) then return from_tensor(owner, source) end
   if type(source) == "string" then
-    local set, message = require("pelk.data").image_folder { root = source }
+    local set, message = require("pelk.data.folder").pictures { root = source }
     if not set then return nil, message end
     source = set
   end

@@ -1,6 +1,8 @@
 --- Weakly supervised localisation: MaxBoxAcc and MaxBoxAccV2 (Choe et al., "Evaluating Weakly Supervised Object
 -- Localization Methods Right", CVPR 2020), by the conventions of its code.
+local cam = require("pelk.viz.cam")
 local core = require("pelk.core")
+local open_pictures = require("pelk.data.folder").pictures
 local options = require("pelk.options")
 
 local localize = {}
@@ -166,6 +168,38 @@ function localize.read_metadata(folder)
     end
   end
   return list
+end
+
+--- Localise the pictures of a data set with boxes: activation maps of each picture's own class (as the protocol has
+-- it), then max_box_acc. Maps are kept, pictures are not.
+-- @tparam Module model
+-- @string root the folder that the metadata's paths begin at
+-- @string metadata the folder of class_labels.txt, image_sizes.txt and localization.txt
+-- @tab[opt] given method="cam", stage, border, size (384 in "CAM Back Again"), mean, std, transforms, limit, progress
+-- as in viz.cam; map_size=224: what maps and boxes are compared at
+-- @treturn table as max_box_acc, and method. nil, message when a file cannot be read.
+function localize.run(model, root, metadata, given)
+  local o, map_size = {}, nil
+  for key, value in pairs(given or {}) do
+    if key == "map_size" then map_size = value else o[key] = value end
+  end
+  if o.class then options.raise("viz.localize: class is each picture's own") end
+  local list, message = localize.read_metadata(metadata)
+  if not list then return nil, message end
+  local paths, labels, boxes = {}, {}, {}
+  for i = 1, math.min(#list, o.limit or #list) do
+    paths[i], labels[i], boxes[i] = root .. "/" .. list[i].path, list[i].label, list[i].boxes
+  end
+  local set
+  set, message = open_pictures { paths = paths, labels = labels }
+  if not set then return nil, message end
+  o.class = "label"
+  local maps
+  maps, message = cam.run(model, set, o, true)
+  if not maps then return nil, message end
+  local result = localize.max_box_acc(maps, boxes, { size = map_size })
+  result.method = o.method or "cam"
+  return result
 end
 
 return localize
