@@ -166,13 +166,13 @@ static pk_status room_for_broken(pk_feed *f, int64_t more) {
     return PK_OK;
 }
 
-/* Pictures that failed for want of memory are made once more, by the caller. */
+/* Pictures that failed for want of memory are made once more, by the caller, in memory that no thread works in. */
 static pk_status settle(pk_feed *f, slot *s) {
     for (int64_t k = 0; k < s->count; k++) {
         item *i = &s->item[k];
         if (i->status == PK_ENOMEM) {
             pk_free(i->message);
-            make(f, s, k, &f->work[0]);
+            make(f, s, k, &f->work[f->threads]);
         }
         if (i->status == PK_OK || (f->o.skip_broken && i->status != PK_ENOMEM)) continue;
         if (i->status != PK_ENOMEM) f->over = true;
