@@ -19,6 +19,7 @@
 -- stage's map is nearer to the 56x56 of ImageNet. All of PeLK-T trains some images a second: begin small.
 
 local pelk = require("pelk")
+local show = require("pelk.show")
 
 local settings = { table = "", time = false, batch = 1, train = "", root = "", epochs = 1, limit = 2000, tests = 1000,
   train_batch = 64, lr = 2e-3, seed = 1, layer_scale = 1, dims = "", depths = "", stem = 0, width = 0, csv = "" }
@@ -204,18 +205,7 @@ end
 
 -- Rows of cells in columns, and as CSV where asked.
 local function print_cells(cells)
-  local width = {}
-  for _, row in ipairs(cells) do
-    for j, cell in ipairs(row) do width[j] = math.max(width[j] or 0, #cell) end
-  end
-  for _, row in ipairs(cells) do
-    local out = {}
-    for j, cell in ipairs(row) do
-      local pad = (" "):rep(width[j] - #cell)
-      out[j] = j == 1 and cell .. pad or pad .. cell
-    end
-    print(table.concat(out, "  "))
-  end
+  print(table.concat(show.columns(cells, 1), "\n"))
   if settings.csv == "" then return end
   local file = assert(io.open(settings.csv, "w"))
   for _, row in ipairs(cells) do

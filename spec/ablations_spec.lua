@@ -2,11 +2,7 @@
 local pelk = require("pelk")
 local help = require("spec.help")
 
-local function fails(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert(not ok, "no error")
-  assert(tostring(message):find(pattern), ("%q does not hold %q"):format(message, pattern))
-end
+local fails = help.raises
 
 local function sum(list)
   local total = 0

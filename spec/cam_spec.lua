@@ -13,12 +13,6 @@ local dir
 setup(function() dir = help.folder() end)
 teardown(function() help.remove(dir) end)
 
-local function python_with(modules)
-  for _, python in ipairs { "python3", "/usr/bin/python3" } do
-    if os.execute(("%s -c 'import %s' >/dev/null 2>&1"):format(python, modules)) then return python end
-  end
-end
-
 local function bytes(rows)
   return pelk.zeros({ #rows, #rows[1] }, { dtype = "uint8" }):copy_(pelk.tensor(rows))
 end
@@ -67,7 +61,7 @@ describe("the first principal component", function()
     local image = centred:transpose(1, 2):matmul(centred:matmul(c:unsqueeze(2))):squeeze(2)
     local lambda = (image * c):sum():item()
     assert.truthy((image - c * lambda):abs():max():item() < 1e-4 * lambda)
-    local python = python_with("numpy")
+    local python = help.python("numpy")
     if not python then
       pending("numpy is not there to cross-check")
       return
@@ -192,7 +186,7 @@ describe("boxes", function()
   end)
 
   it("are OpenCV's", function()
-    local python = python_with("cv2")
+    local python = help.python("cv2")
     if not python then
       pending("python3-opencv is not there to cross-check")
       return

@@ -11,12 +11,6 @@ local dir
 setup(function() dir = help.folder() end)
 teardown(function() help.remove(dir) end)
 
-local function python_with(modules)
-  for _, python in ipairs { "python3", "/usr/bin/python3" } do
-    if os.execute(("%s -c 'import %s' >/dev/null 2>&1"):format(python, modules)) then return python end
-  end
-end
-
 local function to_bytes(t) return pelk.zeros(t:shape(), { dtype = "uint8" }):copy_(t) end
 
 -- Something like a photograph: smooth colours, edges, some noise.
@@ -108,7 +102,7 @@ describe("corrupt", function()
   end)
 
   it("is as Pillow's where Pillow is", function()
-    local python = python_with("PIL, numpy")
+    local python = help.python("PIL, numpy")
     if not python then
       pending("python3-pil is not there to cross-check")
       return

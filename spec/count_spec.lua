@@ -1,13 +1,10 @@
 -- What models cost: the figures that the papers print and those derived from them, the four conventions of
 -- multiply-adds against plain loops, summaries and profiles.
 local pelk = require("pelk")
+local help = require("spec.help")
 local core = require("pelk.core")
 
-local function fails(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert(not ok, "no error")
-  assert(tostring(message):find(pattern), ("%q does not hold %q"):format(message, pattern))
-end
+local fails = help.raises
 
 local function near(wanted, got, digits, what)
   local shown = ("%." .. digits .. "f"):format(got)

@@ -50,4 +50,60 @@ function help.python(module)
   end
 end
 
+--- The names in a folder, hidden ones too, or nil, message.
+function help.names(dir)
+  local names, message = require("pelk.core").list_dir(dir)
+  for i, entry in ipairs(names or {}) do names[i] = entry[1] end
+  return names, message
+end
+
+--- Do two modules hold the same values, to the bit? Else false and a name.
+function help.same_state(a, b)
+  local other = b:state_dict()
+  for name, t in pairs(a:state_dict()) do
+    if not t:equal(other[name]) then return false, name end
+  end
+  return true
+end
+
+--- Random parameters, moved by `step`, statistics that are not 0 and 1, gammas of a size that lets every block matter.
+function help.randomise(m, step)
+  local pelk = require("pelk")
+  for name, t in pairs(m:state_dict()) do
+    pelk.no_grad(function()
+      if name:find("running_var") or name:find("gamma") or name:find("norm.*weight") or name:find("bn.*weight") then
+        t:copy_(pelk.rand(t:shape()) + 0.5)
+      else
+        t:copy_(t + pelk.randn(t:shape()) * step)
+      end
+    end)
+  end
+  return m:eval()
+end
+
+--- The largest difference over b's largest value.
+function help.apart(a, b) return (a - b):abs():max():item() / math.max(b:abs():max():item(), 1e-20) end
+
+--- Calls f(...) with the first allocation failing for good, then the second, until it gives a value: no failure may
+-- leave memory behind. Returns how many calls it took, at most 301.
+function help.fail_allocations(f, ...)
+  local core = require("pelk.core")
+  local n, done = 0
+  collectgarbage()
+  collectgarbage()
+  local before = core.memory().live
+  repeat
+    n = n + 1
+    core._fail_alloc(n, true)
+    local ok, value = pcall(f, ...)
+    core._fail_alloc(0)
+    done = ok and value ~= nil
+    value = nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+    assert.equal(before, core.memory().live)
+  until done or n > 300
+  return n
+end
+
 return help

@@ -399,12 +399,6 @@ end)
 
 -- ---- Pillow ----
 
-local function find_pillow()
-  for _, python in ipairs { "python3", "/usr/bin/python3" } do
-    if os.execute(python .. " -c 'import PIL, numpy' >/dev/null 2>&1") then return python end
-  end
-end
-
 -- Mean and largest difference of two uint8 tensors.
 local function difference(a, b)
   local function floats(t)
@@ -418,7 +412,7 @@ end
 describe("Pillow agrees", function()
   local tensors, photographs
   setup(function()
-    local python = find_pillow()
+    local python = help.python("PIL, numpy")
     if not python then return end
     folder("pillow")
     local list = io.popen("find /usr/share/backgrounds /usr/share/wallpapers -name '*.jpg' 2>/dev/null | sort")

@@ -3,20 +3,8 @@ local pelk = require("pelk")
 local help = require("spec.help")
 local nn = pelk.nn
 
--- Random parameters, statistics that are not 0 and 1, gammas of a size that lets every block matter.
-local function randomise(m)
-  for name, t in pairs(m:state_dict()) do
-    pelk.no_grad(function()
-      if name:find("running_var") then t:copy_(pelk.rand(t:shape()) + 0.5)
-      elseif name:find("gamma") or name:find("norm.*weight") or name:find("bn.*weight") then
-        t:copy_(pelk.rand(t:shape()) + 0.5)
-      else t:copy_(t + pelk.randn(t:shape()) * 0.1) end
-    end)
-  end
-  return m:eval()
-end
-
-local function apart(a, b) return (a - b):abs():max():item() / math.max(b:abs():max():item(), 1e-20) end
+local function randomise(m) return help.randomise(m, 0.1) end
+local apart = help.apart
 
 -- Merge a copy and compare; returns the copy and the report.
 local function check(m, x, options)
@@ -39,11 +27,7 @@ local function parameters(m)
   return n
 end
 
-local function fails(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert(not ok, "no error")
-  assert(tostring(message):find(pattern), ("%q does not hold %q"):format(message, pattern))
-end
+local fails = help.raises
 
 describe("batch norms", function()
   before_each(function() pelk.manual_seed(11) end)

@@ -1,5 +1,6 @@
 -- Presets: parameter counts derived from the papers, names, overrides, and what mistakes are told.
 local pelk = require("pelk")
+local help = require("spec.help")
 
 local function count(model)
   local n = 0
@@ -7,11 +8,7 @@ local function count(model)
   return n
 end
 
-local function fails(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert(not ok, "no error")
-  assert(tostring(message):find(pattern), ("%q does not hold %q"):format(message, pattern))
-end
+local fails = help.raises
 
 describe("parameter counts", function()
   -- with the 5x5 branches, batch norms and one position map a stage, rule "truncate", dense

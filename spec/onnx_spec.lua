@@ -7,26 +7,10 @@ local nn, ops = pelk.nn, pelk.ops
 
 local found, why = runtime.find()
 
--- As in merge_spec: parameters and statistics that matter.
-local function randomise(m)
-  for name, t in pairs(m:state_dict()) do
-    pelk.no_grad(function()
-      if name:find("running_var") then t:copy_(pelk.rand(t:shape()) + 0.5)
-      elseif name:find("gamma") or name:find("norm.*weight") or name:find("bn.*weight") then
-        t:copy_(pelk.rand(t:shape()) + 0.5)
-      else t:copy_(t + pelk.randn(t:shape()) * 0.05) end
-    end)
-  end
-  return m:eval()
-end
+local function randomise(m) return help.randomise(m, 0.05) end
+local apart = help.apart
 
-local function apart(a, b) return (a - b):abs():max():item() / math.max(b:abs():max():item(), 1e-20) end
-
-local function fails(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert(not ok, "no error")
-  assert(tostring(message):find(pattern), ("%q does not hold %q"):format(message, pattern))
-end
+local fails = help.raises
 
 -- A list of cases that run together: the model, its input, options of the export.
 local Cases = {}

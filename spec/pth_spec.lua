@@ -291,21 +291,8 @@ describe("a damaged file of PyTorch's", function()
 
   it("with a failing allocation at any place leaves no memory behind", function()
     for _, name in ipairs {"tiny", "tiny_old"} do
-      local bytes, n, done = read("spec/golden/" .. name .. ".pth"), 0
-      collectgarbage()
-      collectgarbage()
-      local before = core.memory().live
-      repeat
-        n = n + 1
-        core._fail_alloc(n, true)
-        local ok, value = pcall(parse, bytes)
-        core._fail_alloc(0)
-        done = ok and value ~= nil
-        value = nil -- luacheck: ignore
-        collectgarbage()
-        collectgarbage()
-        assert.equal(before, core.memory().live)
-      until done or n > 300
+      local bytes = read("spec/golden/" .. name .. ".pth")
+      local n = help.fail_allocations(parse, bytes)
       assert.truthy(n > 8 and n < 300)
     end
   end)

@@ -64,7 +64,7 @@ end
 
 local function checkpoints(dir)
   local names = {}
-  for _, name in ipairs(core.folder_names(dir .. "/checkpoints") or {}) do
+  for _, name in ipairs(help.names(dir .. "/checkpoints") or {}) do
     if name:find("^%d+%.safetensors$") then names[#names + 1] = name end -- not what a killed writer left
   end
   table.sort(names)
@@ -196,7 +196,7 @@ pelk.train { model = m, train = pelk.data.loader(set, { batch = 4, shuffle = tru
     end
     assert(os.execute(("%s %s"):format(command, dir)))
     same_state(folder .. "/whole", dir)
-    for _, name in ipairs(core.folder_names(dir .. "/checkpoints")) do assert.falsy(name:find("^%.")) end
+    for _, name in ipairs(help.names(dir .. "/checkpoints")) do assert.falsy(name:find("^%.")) end
     help.remove(folder)
   end)
 end)
@@ -412,7 +412,7 @@ describe("a run", function()
     local dir = help.folder(true)
     assert.are.equal(0xe3069283, core.crc32c("123456789")) -- the check value of CRC-32C
     local history = run({ out = dir, tensorboard = true })
-    local names = core.folder_names(dir .. "/tensorboard")
+    local names = help.names(dir .. "/tensorboard")
     assert.are.equal(1, #names)
     local bytes, at, found = help.read(dir .. "/tensorboard/" .. names[1]), 1, {}
     while at <= #bytes do

@@ -45,13 +45,7 @@ local function active_by_layer(s)
   return out
 end
 
-local function same_weights(a, b)
-  local other = b:state_dict()
-  for name, t in pairs(a:state_dict()) do
-    if not t:equal(other[name]) then return false, name end
-  end
-  return true
-end
+local same_weights = help.same_state
 
 describe("sparse.attach", function()
   it("masks matrices and kernels, never norms, biases, layer scale or position maps", function()

@@ -5,12 +5,7 @@ local core = require("pelk.core")
 local help = require "spec.help"
 local json = require("pelk.json")
 
-local function find_python()
-  for _, python in ipairs({ "python3", "/usr/bin/python3" }) do
-    if os.execute(python .. " -c 'import torch, numpy' >/dev/null 2>&1") then return python end
-  end
-end
-local python = find_python()
+local python = help.python("torch, numpy")
 
 local layers = { "0.weight", "2.weight", "4.weight" }
 

@@ -35,13 +35,7 @@ local function run(overrides)
   return pelk.train(o), o.model
 end
 
-local function same(a, b)
-  local other = b:state_dict()
-  for name, t in pairs(a:state_dict()) do
-    if not t:equal(other[name]) then return false, name end
-  end
-  return true
-end
+local same = help.same_state
 
 local function lines(path)
   local n = 0
@@ -188,7 +182,7 @@ describe("train", function()
   it("refuses to resume from what is no state", function()
     local dir = temporary()
     run({ out = dir, epochs = 1 })
-    for _, name in ipairs(core.folder_names(dir .. "/checkpoints")) do
+    for _, name in ipairs(help.names(dir .. "/checkpoints")) do
       assert(core.write_file(dir .. "/checkpoints/" .. name, "not a state"))
     end
     local ok, message = pcall(run, { out = dir, epochs = 2, resume = true })

@@ -126,8 +126,7 @@ static pk_status accumulate_leaf(pk_tensor *leaf, pk_tensor *g) {
     if (leaf->grad == g) { /* written where it belongs */
         g->stale = false;
         pk_tensor_written(g);
-    } else if (leaf->grad) {
-        pk_tensor_settle(leaf->grad);
+    } else if (pk_tensor_grad(leaf)) {
         status = add(leaf->grad, g);
     } else if (ours_alone(g)) {
         leaf->grad = pk_tensor_retain(g);
@@ -157,8 +156,8 @@ static pk_status view_backward(pk_node *n) {
     pk_edge *e = &n->edge[0];
     pk_tensor **slot = e->node ? &e->node->dout[e->output] : &e->leaf->grad, *window;
     if (!*slot) PK_TRY(pk_tensor_zeros(PK_FLOAT32, c->in[0]->ndim, c->in[0]->shape, slot));
-    pk_tensor_settle(*slot);
     if (e->node) PK_TRY(own(slot));
+    else pk_tensor_grad(e->leaf);
     PK_TRY(same_view(c, *slot, &window));
     pk_status status = add(window, c->dout[0]);
     pk_tensor_release(window);

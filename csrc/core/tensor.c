@@ -259,10 +259,9 @@ bool pk_broadcast(int na, const int64_t *a, int nb, const int64_t *b, int *ndim,
     return true;
 }
 
-void pk_tensor_settle(pk_tensor *t) {
-    if (!t || !t->stale) return;
-    t->stale = false;
-    pk_tensor_fill(t, 0);
+pk_tensor *pk_tensor_grad(pk_tensor *leaf) {
+    if (leaf->grad && leaf->grad->stale) pk_tensor_fill(leaf->grad, 0);
+    return leaf->grad;
 }
 
 void pk_tensor_written(pk_tensor *t) {

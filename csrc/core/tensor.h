@@ -28,7 +28,7 @@ struct pk_tensor {
     pk_storage *storage;         /* null: a shape without data */
     bool requires_grad;          /* a leaf whose gradient is wanted */
     pk_tensor *grad;             /* of a leaf: contiguous, same shape, or null */
-    bool stale;                  /* a gradient that counts as zeros: what lies there is old; see pk_tensor_settle */
+    bool stale;                  /* a gradient that counts as zeros: what lies there is old. Read by pk_tensor_grad */
     pk_tensor *mask;             /* of a leaf: uint8, contiguous, same shape: 0 where the value is held at zero; or null */
     struct pk_node *node;        /* what computed it, if gradients flow through; the tensor owns one reference */
     void (*release_node)(struct pk_node *); /* set with node: the core knows nothing of autograd */
@@ -79,7 +79,8 @@ pk_status pk_tensor_copy(pk_tensor *dst, const pk_tensor *src);
 pk_status pk_tensor_accumulate(pk_tensor *dst, const pk_tensor *src);
 pk_status pk_tensor_fill(pk_tensor *t, double value);
 double pk_tensor_get(const pk_tensor *t, const int64_t *index); /* one element as a number; index in range */
-void pk_tensor_settle(pk_tensor *t); /* a stale gradient becomes the zeros that it counts as */
+/* A leaf's gradient for whoever reads it, or null: a stale one becomes the zeros that it counts as. */
+pk_tensor *pk_tensor_grad(pk_tensor *leaf);
 void pk_tensor_written(pk_tensor *t); /* note a write in place */
 
 /* Make t see another window of storage (arenas): same shape, contiguous, its values already there. */

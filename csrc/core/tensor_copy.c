@@ -176,6 +176,7 @@ pk_status pk_tensor_accumulate(pk_tensor *dst, const pk_tensor *src) {
 pk_status pk_tensor_fill(pk_tensor *t, double value) {
     static row_function *const rows[3] = {fill_f32, fill_i32, fill_u8};
     walk_run(t, NULL, rows[t->dtype], value, false);
+    t->stale = false;
     return PK_OK;
 }
 

@@ -188,21 +188,9 @@ pk_status pk_npy_read(pk_pull *pull, void *context, int64_t size, const char *na
     return read_data(pull, context, name, &a, out);
 }
 
-typedef struct place {
-    pk_source *s;
-    int64_t at;
-} place;
-
-static pk_status pull_source(void *context, void *out, int64_t bytes) {
-    place *p = context;
-    PK_TRY(pk_source_read(p->s, p->at, out, bytes));
-    p->at += bytes;
-    return PK_OK;
-}
-
 pk_status pk_npy_load(pk_source *s, pk_tensor **out) {
-    place p = {s, 0};
-    return pk_npy_read(pull_source, &p, s->size, s->name, out);
+    pk_place p = {s, 0};
+    return pk_npy_read(pk_pull_place, &p, s->size, s->name, out);
 }
 
 /* ---- writing ---- */

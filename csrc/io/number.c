@@ -88,6 +88,13 @@ static bool convert(pk_number type, const uint8_t *raw, int64_t n, pk_tensor *t,
     return true;
 }
 
+pk_status pk_pull_place(void *place, void *out, int64_t bytes) {
+    pk_place *p = place;
+    PK_TRY(pk_source_read(p->s, p->at, out, bytes));
+    p->at += bytes;
+    return PK_OK;
+}
+
 pk_status pk_number_fill(pk_number type, pk_pull *pull, void *context, const char *name, pk_tensor *t) {
     _Alignas(64) uint8_t chunk[CHUNK];
     int64_t size = pk_number_size(type), n = pk_numel(t);

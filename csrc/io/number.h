@@ -22,6 +22,13 @@ bool pk_number_bytes(pk_number type, int ndim, const int64_t *shape, int64_t *by
 /* Exactly these bytes, the next ones of something that is read in order; or a failure. */
 typedef pk_status pk_pull(void *context, void *out, int64_t bytes);
 
+/* A source that is read in order: the pk_pull of its next bytes. */
+typedef struct pk_place {
+    pk_source *s;
+    int64_t at;
+} pk_place;
+pk_status pk_pull_place(void *place, void *out, int64_t bytes);
+
 /* Fill t (contiguous, of pk_number_dtype(type)) with its numbers pulled one after the other. `name`: for the message
  * about a value that int32 cannot hold (PK_EFORMAT). */
 pk_status pk_number_fill(pk_number type, pk_pull *pull, void *context, const char *name, pk_tensor *t);

@@ -82,18 +82,6 @@ static store *find_store(reading *r, int32_t key) {
     return NULL;
 }
 
-typedef struct place {
-    pk_source *s;
-    int64_t at;
-} place;
-
-static pk_status pull_place(void *context, void *out, int64_t bytes) {
-    place *p = context;
-    PK_TRY(pk_source_read(p->s, p->at, out, bytes));
-    p->at += bytes;
-    return PK_OK;
-}
-
 /* Where is the storage in the archive, and is it as large as the pickle says? */
 static pk_status locate(reading *r, store *s, const char *key, int64_t bytes) {
     char name[384];
@@ -123,8 +111,8 @@ static pk_status read_store(reading *r, store *s, const char *name) {
     }
     PK_TRY(pk_tensor_new(pk_number_dtype(type), 1, &v->i, &s->tensor));
     if (!s->entry) {
-        place from = {r->s, s->at};
-        return pk_number_fill(type, pull_place, &from, name, s->tensor);
+        pk_place from = {r->s, s->at};
+        return pk_number_fill(type, pk_pull_place, &from, name, s->tensor);
     }
     pk_zip_stream stream;
     pk_status status = pk_zip_begin(&stream, &r->zip, s->entry);

@@ -11,8 +11,8 @@ int64_t PK_NAME(window_scratch)(const pk_window *p) {
     win_stream s = {0};
     taps t;
     const int64_t few = p->few ? taps_layout(p, NULL, &t) : 0;
-    if (p->few && p->stuff_x == 1 && p->stuff_y == 1) return few;
-    const int64_t any = win_layout(p, NULL, &s); /* weight gradients of stuffed maps always stream */
+    if (taps_sum_weights(p)) return few;
+    const int64_t any = win_layout(p, NULL, &s);
     return few > any ? few : any;
 }
 

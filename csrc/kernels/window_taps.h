@@ -39,6 +39,9 @@ typedef struct taps_line {
     bool run;                         /* outputs and taps lie side by side: their loads are shared */
 } taps_line;
 
+/* Weight gradients of stuffed maps always stream. */
+PK_INLINE bool taps_sum_weights(const pk_window *p) { return p->few && p->stuff_x == 1 && p->stuff_y == 1; }
+
 /* a / b for b > 0, rounded down. */
 PK_INLINE int taps_floor(int a, int b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
 

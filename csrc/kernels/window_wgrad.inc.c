@@ -94,7 +94,7 @@ static void taps_wgrad(const pk_window *p, const pk_window_io *io) {
 void PK_NAME(window_wgrad)(const pk_window *p, const pk_window_io *io) {
     win_stream s = {0};
     if (!p->rows || !p->cols) return;
-    if (p->few && p->stuff_x == 1 && p->stuff_y == 1) {
+    if (taps_sum_weights(p)) {
         taps_wgrad(p, io);
         return;
     }

@@ -47,7 +47,7 @@ static int free_folder(lua_State *L) {
     return 0;
 }
 
-/* list_dir(path) -> {{name, "file" | "folder" | "other"}, ...} in no order; names that begin with a dot are left out */
+/* list_dir(path) -> {{name, "file" | "folder" | "other"}, ...} in no order, without "." and ".." */
 static int list_dir(lua_State *L) {
     const char *path = check_path(L, 1);
     lua_settop(L, 1);
@@ -63,7 +63,7 @@ static int list_dir(lua_State *L) {
     lua_newtable(L);
     struct dirent *e;
     for (lua_Integer i = 1; (e = readdir(*folder)) != NULL;) {
-        if (e->d_name[0] == '.') continue;
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
         lua_createtable(L, 2, 0);
         lua_pushstring(L, e->d_name);
         lua_rawseti(L, -2, 1);

@@ -14,14 +14,17 @@ static int push(lua_State *L, pk_status status, pk_tensor *t) {
 
 /* ---- effective receptive fields ---- */
 
-/* erf_normalize(map) -> log10(1 + map) divided by its maximum */
-static int erf_normalize(lua_State *L) {
+/* What makes one map of another. */
+static int map_of_map(lua_State *L, pk_status (*make)(const pk_tensor *map, pk_tensor **out)) {
     const pk_tensor *map = l_check_tensor(L, 1);
     pk_tensor *out = NULL;
     pk_status status;
-    L_RETRY(L, status, pk_erf_normalize(map, &out));
+    L_RETRY(L, status, make(map, &out));
     return push(L, status, out);
 }
+
+/* erf_normalize(map) -> log10(1 + map) divided by its maximum */
+static int erf_normalize(lua_State *L) { return map_of_map(L, pk_erf_normalize); }
 
 /* erf_side(map, share) -> side of the least centred square that holds more than that share, or nil */
 static int erf_side(lua_State *L) {
@@ -58,13 +61,7 @@ static int map_resize(lua_State *L) {
 }
 
 /* map_normalize(map): to 0..1 */
-static int map_normalize(lua_State *L) {
-    const pk_tensor *map = l_check_tensor(L, 1);
-    pk_tensor *out = NULL;
-    pk_status status;
-    L_RETRY(L, status, pk_map_normalize(map, &out));
-    return push(L, status, out);
-}
+static int map_normalize(lua_State *L) { return map_of_map(L, pk_map_normalize); }
 
 /* map_border(map, published) -> share of the outermost pixels above the mean */
 static int map_border(lua_State *L) {

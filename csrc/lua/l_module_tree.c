@@ -238,10 +238,7 @@ static int zero_grad(lua_State *L) {
         lua_rawgeti(L, list, i);
         lua_getfield(L, -1, "tensor");
         pk_tensor *t = l_check_tensor(L, -1);
-        if (t->grad != NULL) {
-            t->grad->stale = false;
-            l_check(L, pk_tensor_fill(t->grad, 0));
-        }
+        if (t->grad != NULL) l_check(L, pk_tensor_fill(t->grad, 0));
         lua_settop(L, list);
     }
     lua_settop(L, 1);

@@ -288,7 +288,6 @@ static int zero_grad(lua_State *L) {
     pk_tensor *t = l_check_tensor(L, 1);
     if (t->grad != NULL) {
         l_check(L, pk_check_writable("zero_grad", t->grad));
-        t->grad->stale = false;
         l_check(L, pk_tensor_fill(t->grad, 0));
     }
     lua_settop(L, 1);
@@ -307,9 +306,8 @@ static int free_box(lua_State *L) {
 
 static bool push_property(lua_State *L, const char *key) {
     if (strcmp(key, "grad") == 0) {
-        const pk_tensor *t = l_check_tensor(L, 1);
-        pk_tensor_settle(t->grad);
-        if (t->grad != NULL) l_push_view(L, pk_tensor_retain(t->grad));
+        pk_tensor *g = pk_tensor_grad(l_check_tensor(L, 1));
+        if (g != NULL) l_push_view(L, pk_tensor_retain(g));
         else lua_pushnil(L);
     } else if (strcmp(key, "requires_grad") == 0) {
         const pk_tensor *t = l_check_tensor(L, 1);

@@ -1,6 +1,5 @@
 /* What the training loop needs of the core and of the machine: right answers, the generator's state, the terminal,
  * folders. */
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -100,38 +99,8 @@ static int make_dir(lua_State *L) {
     return 1;
 }
 
-/* The names in an open folder, as a list; closed by the caller. */
-static int push_names(lua_State *L) {
-    DIR *dir = lua_touserdata(L, 1);
-    lua_newtable(L);
-    lua_Integer n = 0;
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        lua_pushstring(L, entry->d_name);
-        lua_rawseti(L, -2, ++n);
-    }
-    return 1;
-}
-
-/*** folder_names(path) -> list of names in no order, or nil, message. */
-static int folder_names(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
-    DIR *dir = opendir(path);
-    if (!dir) {
-        int code = errno;
-        lua_pushnil(L);
-        lua_pushfstring(L, "%s: %s", path, strerror(code));
-        return 2;
-    }
-    lua_pushcfunction(L, push_names);
-    lua_pushlightuserdata(L, dir);
-    int status = lua_pcall(L, 1, 1, 0);
-    closedir(dir);
-    return status == LUA_OK ? 1 : lua_error(L);
-}
-
 static const luaL_Reg functions[] = {{"topk_hits", topk_hits}, {"confusion", confusion}, {"crc32c", crc32c},
-                                     {"folder_names", folder_names}, {"random_state", random_state},
+                                     {"random_state", random_state},
                                      {"set_random_state", set_random_state}, {"terminal", terminal},
                                      {"make_dir", make_dir}, {"with_signals", with_signals},
                                      {"signal_seen", signal_seen}, {NULL, NULL}};

@@ -21,9 +21,8 @@ static void sum_chunk(void *context, int64_t i, int worker) {
 
 static pk_status add_squares(void *context, const char *path, pk_module *m, pk_slot *slot) {
     (void)path, (void)m;
-    const pk_tensor *g = slot->tensor->grad;
+    const pk_tensor *g = pk_tensor_grad(slot->tensor);
     if (!g) return PK_OK;
-    pk_tensor_settle(slot->tensor->grad);
     sum_job j = {.x = pk_f32(g), .n = pk_numel(g)};
     j.chunks = pk_chunks(j.n, 1 << 15);
     pk_parallel(j.chunks, sum_chunk, &j);
@@ -40,7 +39,8 @@ pk_status pk_grad_norm(pk_module *m, double *norm) {
 
 static pk_status scale(void *context, const char *path, pk_module *m, pk_slot *slot) {
     (void)path, (void)m;
-    if (slot->tensor->grad) pk_k()->scale(pk_numel(slot->tensor->grad), pk_f32(slot->tensor->grad), *(float *)context);
+    const pk_tensor *g = pk_tensor_grad(slot->tensor);
+    if (g) pk_k()->scale(pk_numel(g), pk_f32(g), *(float *)context);
     return PK_OK;
 }
 

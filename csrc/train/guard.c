@@ -113,7 +113,7 @@ static pk_status look_at_parameter(void *context, const char *path, pk_module *m
 static pk_status look_at_gradient(void *context, const char *path, pk_module *m, pk_slot *slot) {
     finder *f = context;
     (void)m;
-    if (!all_finite(slot->tensor->grad)) snprintf(f->text, f->size, "the gradient of %s is not finite", path);
+    if (!all_finite(pk_tensor_grad(slot->tensor))) snprintf(f->text, f->size, "the gradient of %s is not finite", path);
     return PK_OK;
 }
 

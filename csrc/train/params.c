@@ -72,9 +72,9 @@ static pk_status window(const pk_tensor *arena, const pk_param *p, pk_tensor **o
 static pk_status adopt_gradient(pk_params *all, pk_param *p) {
     pk_tensor *mine;
     PK_TRY(window(all->grads, p, &mine));
-    pk_tensor_settle(p->tensor->grad);
-    if (p->tensor->grad)
-        pk_tensor_copy(mine, p->tensor->grad);
+    const pk_tensor *g = pk_tensor_grad(p->tensor);
+    if (g)
+        pk_tensor_copy(mine, g);
     else
         pk_tensor_fill(mine, 0);
     pk_tensor_release(p->tensor->grad);
@@ -135,8 +135,8 @@ pk_status pk_params_ready(pk_params *p) {
         pk_param *q = &p->param[i];
         PK_RETURN_IF(q->tensor->storage != p->values->storage, PK_EINVAL,
                      "parameter %s was moved by a later optimiser of this model: only the last one made can step", q->path);
-        if (!q->tensor->grad || q->tensor->grad->storage != p->grads->storage) PK_TRY(adopt_gradient(p, q));
-        pk_tensor_settle(q->tensor->grad);
+        const pk_tensor *g = pk_tensor_grad(q->tensor); /* the arena is read whole: nothing old may lie in it */
+        if (!g || g->storage != p->grads->storage) PK_TRY(adopt_gradient(p, q));
     }
     return PK_OK;
 }

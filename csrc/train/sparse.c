@@ -126,7 +126,7 @@ pk_status pk_sparse_draw(pk_sparse *s, int64_t at, int64_t n) {
 }
 
 static pk_status snip_keys(const pk_sparse_layer *l, uint32_t *key) {
-    const pk_tensor *g = l->tensor->grad;
+    const pk_tensor *g = pk_tensor_grad(l->tensor);
     PK_RETURN_IF(!g, PK_EINVAL, "sparse: SNIP: no gradient reached %s", l->path);
     const float *w = pk_f32(l->tensor), *dw = pk_f32(g);
     for (int64_t i = 0; i < l->count; i++) {

@@ -166,7 +166,8 @@ static pk_status place(const pk_sparse *s, pk_sparse_layer *l, int64_t at, layer
     pk_params *p = pk_params_of(l->tensor);
     const pk_param *q = p ? pk_params_find(p, l->tensor) : NULL;
     *j = (layer_job){.l = l, .w = pk_f32(l->tensor), .mask = pk_u8(l->tensor->mask)};
-    if (l->tensor->grad) j->grad = pk_f32(l->tensor->grad);
+    const pk_tensor *g = pk_tensor_grad(l->tensor);
+    if (g) j->grad = pk_f32(g);
     for (int m = 0; q && m < 2; m++)
         if (p->moment[m]) j->moment[m] = pk_f32(p->moment[m]) + q->at;
     j->stream = pk_random_bits(pk_random_bits(o->seed, (uint64_t)s->updates + (1u << 20)), (uint64_t)at);

@@ -20,13 +20,10 @@ end
 
 -- Run a Python script with the onnx package: true, or nil and what it said; nothing where there is no such Python.
 function runtime.python(script, log)
-  for _, python in ipairs({ "python3", "/usr/bin/python3" }) do
-    if runs(python .. " -c 'import onnx'") then
-      local done = os.execute(("%s%s '%s' >'%s' 2>&1"):format(alone, python, script, log))
-      return done, not done and help.read(log) or nil
-    end
-  end
-  return true
+  local python = help.python("onnx")
+  if not python then return true end
+  local done = os.execute(("%s '%s' >'%s' 2>&1"):format(python, script, log))
+  return done, not done and help.read(log) or nil
 end
 
 -- Whether models can be run; else why not.

@@ -6,11 +6,7 @@ local json = require("pelk.json")
 local jobs = {}
 
 --- The interpreter that has PyTorch, or nil: Debian's may stand behind another one.
-function jobs.python()
-  for _, python in ipairs({ "python3", "/usr/bin/python3" }) do
-    if os.execute(python .. " -c 'import torch, numpy' >/dev/null 2>&1") then return python end
-  end
-end
+function jobs.python() return help.python("torch, numpy") end
 
 --- A folder with config.json for a module and what is to be done with it.
 function jobs.prepare(kind, options, size, training, golden)

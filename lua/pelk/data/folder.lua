@@ -9,14 +9,14 @@ local readable = { jpg = true, jpeg = true, jpe = true, png = true }
 local foreign = { gif = true, bmp = true, webp = true, tif = true, tiff = true, ppm = true, pgm = true, pbm = true,
   tga = true, psd = true, heic = true, avif = true, svg = true, jp2 = true, jxl = true, ico = true }
 
--- The entries of a folder, sorted: folders' names, files' names; or nil, message.
+-- The entries of a folder, sorted, hidden ones left out: folders' names, files' names; or nil, message.
 local function entries(path)
   local list, message = core.list_dir(path)
   if not list then return nil, message end
   local folders, files = {}, {}
   for _, entry in ipairs(list) do
     local into = entry[2] == "folder" and folders or entry[2] == "file" and files
-    if into then into[#into + 1] = entry[1] end
+    if into and entry[1]:sub(1, 1) ~= "." then into[#into + 1] = entry[1] end
   end
   table.sort(folders)
   table.sort(files)

@@ -1,4 +1,6 @@
 --- What a sparse model is like at the moment: a table of its layers that prints as one, and as a small record for logs.
+local show = require("pelk.show")
+
 local report = {}
 
 local Report = {}
@@ -22,19 +24,9 @@ function Report:__tostring()
     header[#header + 1] = "dead taps"
     header[#header + 1] = "connections there"
   end
-  local rows, width, lines = { header }, {}, {}
+  local rows = { header }
   for _, r in ipairs(self) do rows[#rows + 1] = cells_of(r, self.image_size) end
-  for _, cells in ipairs(rows) do
-    for i, cell in ipairs(cells) do width[i] = math.max(width[i] or 0, #cell) end
-  end
-  for _, cells in ipairs(rows) do
-    local out = {}
-    for i, cell in ipairs(cells) do
-      local pad = (" "):rep(width[i] - #cell)
-      out[i] = i <= 2 and cell .. pad or pad .. cell
-    end
-    lines[#lines + 1] = (table.concat(out, "  "):gsub("%s+$", ""))
-  end
+  local lines = show.columns(rows, 2)
   table.insert(lines, 2, ("-"):rep(#lines[1]))
   lines[#lines + 1] = ("density %s: %d of %d weights; %d steps, %d updates%s; an update now would replace %.1f %%")
     :format(percent(self.active, self.total), self.active, self.total, self.steps, self.updates,

@@ -19,8 +19,8 @@ function Checkpoints.new(dir, keep) return setmetatable({ dir = dir .. "/checkpo
 --- Paths, newest first.
 function Checkpoints:list()
   local names = {}
-  for _, name in ipairs(core.folder_names(self.dir) or {}) do
-    if name:find("^%d+%.safetensors$") then names[#names + 1] = name end
+  for _, entry in ipairs(core.list_dir(self.dir) or {}) do
+    if entry[1]:find("^%d+%.safetensors$") then names[#names + 1] = entry[1] end
   end
   table.sort(names, function(a, b) return a > b end)
   for i, name in ipairs(names) do names[i] = self.dir .. "/" .. name end
@@ -32,8 +32,8 @@ function Checkpoints:prune()
   for i, path in ipairs(self:list()) do
     if i > self.keep then os.remove(path) end
   end
-  for _, name in ipairs(core.folder_names(self.dir) or {}) do
-    if name:find("^%..*%.pelk%-new$") then os.remove(self.dir .. "/" .. name) end
+  for _, entry in ipairs(core.list_dir(self.dir) or {}) do
+    if entry[1]:find("^%..*%.pelk%-new$") then os.remove(self.dir .. "/" .. entry[1]) end
   end
 end
 
