@@ -163,9 +163,14 @@ describe("recipes", function()
     r = pelk.recipes.get("finetune384", "large")
     assert.are.same({ 30, 512, 5e-5, 0, 1e-8, 0.7, 0.001, 0.95, 0, 0, 384 }, { r.epochs, r.total_batch, r.lr,
       r.warmup_epochs, r.weight_decay, r.layer_decay, r.head_init_scale, r.drop_path, r.mixup, r.cutmix, r.input_size })
+    r = pelk.recipes.get("finetune384_replknet")
+    assert.are.same({ 30, 1024, 4e-4, 1, 1e-8, 0.7, 0.8, 0, 0, 384, true }, { r.epochs, r.total_batch, r.lr,
+      r.warmup_epochs, r.weight_decay, r.layer_decay, r.drop_path, r.mixup, r.cutmix, r.input_size, r.model_ema })
+    r = pelk.recipes.get("finetune384_22k", "xlarge")
+    assert.are.same({ 0.8, 0.4, 5e-5, 0.001 }, { r.layer_decay, r.drop_path, r.lr, r.head_init_scale })
     for _, name in ipairs(pelk.recipes.list()) do
       local sources = pelk.recipes.sources(name)
-      for key in pairs(pelk.recipes.get(name)) do assert(#sources[key] > 10, name .. "." .. key) end
+      for key in pairs(pelk.recipes.get(name, "base")) do assert(#sources[key] > 10, name .. "." .. key) end
     end
     assert.truthy(pelk.recipes.sources("pelk").lr:find("^inferred"))
     help.raises("did you mean 'slak'", pelk.recipes.get, "slack")
@@ -180,5 +185,18 @@ describe("recipes", function()
     local m = pelk.models.create("convnext_tiny", small_model)
     assert(pelk.optim.adamw(m, { lr = o.optimizer.lr, beta1 = o.optimizer.beta1, eps = o.optimizer.eps }))
     assert.are.equal(0.9999, o.ema.decay)
+    assert.is_nil(pelk.recipes.options(pelk.recipes.get("finetune384"), 32).mixup)
+    assert.truthy(select(2, pelk_command("train --recipe_help finetune384_22k")):find("layer_decay +0%.8"))
+    -- a whole run by SLaK's recipe: what options gives is what train takes
+    o = pelk.recipes.options(pelk.recipes.get("slak"), 8)
+    assert.are.same({ 0.6, 2000, 1.0 }, { o.sparse.density, o.sparse.update_every, o.mixup.cutmix_alpha })
+    m = pelk.models.create("slak_tiny", { depths = { 1, 1 }, dims = { 8, 8 }, kernels = { 7, 5 }, stem = 2,
+      num_classes = 2, drop_path = o.model.drop_path, layer_scale = o.model.layer_scale })
+    local labels = core.tensor({ 1, 2, 1, 2, 2, 1, 2, 1 }, { 8 }, { dtype = "int32" })
+    local loader = pelk.data.loader(pelk.data.tensors(pelk.rand({ 8, 12, 12, 3 }), labels), { batch = 8 })
+    o.model, o.train, o.epochs, o.progress, o.schedule.warmup_epochs = m, loader, 2, false, 1
+    local history = pelk.train(o)
+    assert.are.equal(2, #history)
+    assert.near(0.6, history.sparse:density(), 0.01)
   end)
 end)

@@ -70,6 +70,20 @@ local data = {
     update_frequency = { { tiny = 2000, small = 100, base = 100 }, AS_SLAK },
     width_factor = { 1.3, PELK .. ", section 4.4" },
   }),
+  finetune384_22k = with(common(CNX), {
+    epochs = { 30, CNX }, total_batch = { 512, CNX }, lr = { 5e-5, CNX }, warmup_epochs = { 0, CNX },
+    weight_decay = { 1e-8, CNX }, layer_decay = { 0.8, CNX }, head_init_scale = { 0.001, CNX }, mixup = { 0, CNX },
+    cutmix = { 0, CNX }, input_size = { 384, CNX }, crop_pct = { 1.0, SLAK .. ": 384 and more is resized by warping" },
+    drop_path = { { base = 0.2, large = 0.3, xlarge = 0.4 }, CNX .. ", from ImageNet-22K's weights" },
+    model_ema = { false, "inferred: as finetune384" },
+  }),
+  finetune384_replknet = with(common(AS_CNX), {
+    epochs = { 30, REP }, total_batch = { 1024, REP .. ": 4 nodes of 8 times 32" }, lr = { 4e-4, REP },
+    warmup_epochs = { 1, REP }, weight_decay = { 1e-8, REP }, layer_decay = { 0.7, REP }, mixup = { 0, REP },
+    cutmix = { 0, REP }, input_size = { 384, REP }, drop_path = { 0.8, REP .. " (31B)" }, model_ema = { true, REP },
+    crop_pct = { 1.0, "inferred: SLaK's, 384 and more is resized by warping" },
+    layer_scale_init_value = { nil, "there is no layer scale" },
+  }),
   finetune384 = with(common(CNX), {
     epochs = { 30, CNX }, total_batch = { 512, CNX }, lr = { 5e-5, CNX }, warmup_epochs = { 0, CNX },
     weight_decay = { 1e-8, CNX }, layer_decay = { 0.7, CNX }, head_init_scale = { 0.001, CNX }, mixup = { 0, CNX },
@@ -104,7 +118,7 @@ local function is_by_size(value) return type(value) == "table" and value[1] == n
 
 --- The values of a recipe, to edit.
 -- @string name one of list()
--- @string[opt] size "tiny", "small", "base", "large": for values that depend on it
+-- @string[opt] size "tiny", "small", "base", "large", "xlarge": for values that depend on it (the smallest there is)
 -- @treturn table by name; prints as lines
 -- @raise for an unknown name, or a size the recipe has no values of
 function recipes.get(name, size)
@@ -112,7 +126,7 @@ function recipes.get(name, size)
   for key, entry in pairs(find(name)) do
     local value = entry[1]
     if is_by_size(value) then
-      local own = value[size or "tiny"]
+      local own = value[size or value.tiny and "tiny" or "base"]
       if own == nil then error(("recipe %s: no %s of size %s"):format(name, key, tostring(size)), 2) end
       value = own
     end
@@ -135,7 +149,8 @@ function recipes.scaled_lr(recipe, batch) return recipe.lr * batch / recipe.tota
 --- What pelk.train takes, from a recipe's values and what the run is like.
 -- @tab recipe of get()
 -- @int batch images an update: batch_size times update_freq
--- @treturn table optimizer, schedule, loss, ema, epochs for pelk.train; model (drop_path ...) for models.create
+-- @treturn table optimizer, schedule, loss, ema, mixup, sparse, epochs for pelk.train; model (drop_path ...) for
+--   models.create
 function recipes.options(recipe, batch)
   return {
     epochs = recipe.epochs,
@@ -145,6 +160,10 @@ function recipes.options(recipe, batch)
     schedule = { kind = recipe.sched, warmup_epochs = recipe.warmup_epochs, min_lr = recipe.min_lr },
     loss = { label_smoothing = recipe.smoothing },
     ema = recipe.model_ema and { decay = recipe.model_ema_decay } or nil,
+    mixup = (recipe.mixup > 0 or recipe.cutmix > 0) and { mixup_alpha = recipe.mixup, cutmix_alpha = recipe.cutmix,
+      prob = recipe.mixup_prob, switch_prob = recipe.mixup_switch_prob, label_smoothing = recipe.smoothing } or nil,
+    sparse = recipe.sparse and { density = 1 - recipe.sparsity, init = recipe.sparse_init, growth = recipe.growth,
+      prune_rate = recipe.prune_rate, update_every = recipe.update_frequency } or nil,
     model = { drop_path = recipe.drop_path, head_init_scale = recipe.head_init_scale,
       layer_scale = recipe.layer_scale_init_value },
   }

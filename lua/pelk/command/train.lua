@@ -30,7 +30,7 @@ end
 
 command.flags = common.join(common.model_flags, common.data_flags, {
   { title = "Recipe" },
-  flag("recipe", "string", nil, "values of a paper: convnext, replknet, slak, pelk, finetune384"),
+  flag("recipe", "string", nil, "values of a paper: " .. table.concat(recipes.list(), ", ")),
   flag("recipe_help", "string", nil, "print a recipe with the source of every value, and end"),
   flag("epochs", "integer", 10, "epochs"),
   flag("update_freq", "integer", 1, "batches an update: gradients are accumulated"),
@@ -50,6 +50,7 @@ command.flags = common.join(common.model_flags, common.data_flags, {
   { title = "Regularisation and augmentation" },
   flag("drop_path", "number", nil, "stochastic depth; the preset's"),
   flag("smoothing", "number", 0.1, "label smoothing"),
+  flag("class_weights", "boolean", false, "classes count alike, however many images they have"),
   flag("hflip", "number", 0.5, "probability of left-right flips"),
   flag("aa", "string", nil, "RandAugment: rand-m9-mstd0.5-inc1"),
   flag("color_jitter", "number", 0, "strength; --aa takes its place"),
@@ -96,7 +97,7 @@ command.flags = common.join(common.model_flags, common.data_flags, {
 --- Values of the recipe under those that were given.
 local function apply_recipe(v, given)
   if not v.recipe then return end
-  local size = v.model:match("small") or v.model:match("base") or v.model:match("large") or "tiny"
+  local size = v.model:match("small") or v.model:match("base") or v.model:match("x?large") or "tiny"
   local recipe = recipes.get(v.recipe, size)
   for key, value in pairs(recipe) do
     if not given[key] and key ~= "total_batch" and key ~= "width_factor" then v[key] = value end
@@ -220,7 +221,7 @@ function command.run(v, given)
     schedule = { kind = v.sched, warmup_epochs = v.warmup_epochs, min_lr = v.min_lr,
       decay_epochs = v.sched == "step" and v.decay_epochs or nil,
       decay_rate = v.sched == "step" and v.decay_rate or nil },
-    loss = { label_smoothing = v.smoothing }, sparse = sparse(v),
+    loss = { label_smoothing = v.smoothing, weight = v.class_weights and "balanced" or nil }, sparse = sparse(v),
     ema = v.model_ema and { decay = v.model_ema_decay, warmup = v.model_ema_warmup, publish = v.model_ema_publish }
       or nil,
     nonfinite = v.nonfinite, patience = v.patience, budget_minutes = v.budget_minutes, save_minutes = v.save_minutes,

@@ -96,7 +96,7 @@ function Set:class_counts()
 end
 
 -- Weights that make classes count alike: float32 {classes}, n / (classes * items of the class), 0 for a class without
--- items; their mean over the items is 1. data.soft_targets takes them.
+-- items; their mean over the items is 1. ops.cross_entropy, data.soft_targets and pelk.train's loss.weight take them.
 function Set:class_weights()
   local counts, weights = self:class_counts(), {}
   for label, count in ipairs(counts) do weights[label] = count > 0 and self.n / (#counts * count) or 0.0 end

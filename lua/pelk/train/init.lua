@@ -156,8 +156,9 @@ end
 --   optimizer={name="adamw"|"sgd"|"lamb", lr=, weight_decay=, layer_decay=, ...} or an Optimizer,
 --   schedule={kind="cosine"|"linear"|"step"|"constant", warmup_epochs=, min_lr=, decay_epochs=, decay_rate=} (constant
 --   without), by updates,
---   loss={label_smoothing=} or function(logits, y), accumulate=1 (batches an update), clip_grad (largest norm of all
---   gradients), ema={decay=0.9999, warmup=false, publish="beside"|"alone"} (averages of the weights: last_ema and
+--   loss={label_smoothing=, weight=} (weight of each class: a tensor {K}, a list, or "balanced": those that make the
+--   training set's classes count alike) or function(logits, y), accumulate=1 (batches an update),
+--   clip_grad (largest norm of all gradients), ema={decay=0.9999, warmup=false, publish="beside"|"alone"} (averages of the weights: last_ema and
 --   best_ema beside last and best, or in their place), sparse (what sparse.attach gives, or options for it: total_steps
 --   is the run's then, and SNIP gets the first batch, snip_batches=n: the first n; history.sparse is the masks' object,
 --   log.jsonl has its report, last.sparse.safetensors is the compact file),

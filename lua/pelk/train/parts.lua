@@ -38,11 +38,27 @@ function parts.schedule(o, lr, updates)
   return optim.schedule(given)
 end
 
+--- The weights of the classes, float32 {K}, or nil: a tensor, a list, or "balanced" (the training set's class_weights).
+local function class_weights(o, given)
+  if given == nil or type(given) == "userdata" then return given end
+  if type(given) == "table" then return options.call(core.tensor, given, { #given }) end
+  if given ~= "balanced" then
+    options.raise(("train: loss: weight must be a tensor, a list or \"balanced\", got %s"):format(given))
+  end
+  local set = o.train.ds
+  if not set then options.raise("train: loss: weight = \"balanced\" needs a loader of pelk.data") end
+  return options.call(set.class_weights, set)
+end
+
+local loss_rules = { label_smoothing = { "number", 0, 0 }, weight = { "userdata|table|string" } }
+
 function parts.loss(o)
   if type(o.loss) == "function" then return o.loss end
-  local given = options.read("train: loss", o.loss, { label_smoothing = { "number", 0, 0 } })
+  local given = options.read("train: loss", o.loss, loss_rules)
+  local weight, smoothed = class_weights(o, given.weight), { label_smoothing = given.label_smoothing }
   return function(logits, y)
-    return core.ops.cross_entropy(logits, y, y:dtype() == "int32" and given or nil) -- soft targets come smoothed
+    -- soft targets come smoothed
+    return core.ops.cross_entropy(logits, y, weight, y:dtype() == "int32" and smoothed or nil)
   end
 end
 
