@@ -56,7 +56,7 @@ LUA_OBJ   := $(LUA_C:csrc/%.c=$(BUILD)/obj/%.o)
 CHECK_C   := $(wildcard spec/check/*.c)
 CHECK_OBJ := $(CHECK_C:spec/check/%.c=$(BUILD)/obj/check/%.o)
 
-.PHONY: all help deps demo test check spec lint asan tsan fuzz bench repl install clean FORCE
+.PHONY: all help deps demo test check spec lint asan tsan fuzz corpora bench repl install clean FORCE
 all: $(BUILD)/pelk/core.so
 
 $(BUILD)/pelk/core.so: $(OBJ) $(LUA_OBJ)
@@ -132,6 +132,7 @@ help:
 	@echo 'make bench      time the kernels and networks: a table, and $(BUILD)/bench.csv'
 	@echo 'make asan       the checks and specs under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make fuzz       the readers of tensors by libFuzzer (clang), for FUZZ_SECONDS=60'
+	@echo 'make corpora    all readers over the hostile files of Pillow, libpng ... (FOLDERS=, or from Debian sources)'
 	@echo 'make tsan       the loader threads under ThreadSanitizer'
 	@echo 'make deps       install what is missing (Debian packages, with sudo where needed)'
 	@echo 'make install    into INST_LIBDIR, INST_LUADIR and INST_BINDIR (LuaRocks calls it)'
@@ -177,6 +178,9 @@ fuzz:
 tsan:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/tsan CFLAGS='-g -O1 -fsanitize=thread' KERNEL_CFLAGS=-O1 build/tsan/check
 	@TSAN_OPTIONS=halt_on_error=1 build/tsan/check --only feed
+
+corpora: all
+	@BUILD='$(BUILD)' LUA='$(LUA)' sh spec/corpora/run.sh $(FOLDERS)
 
 bench: all $(BUILD)/check
 	@BUILD='$(BUILD)' LUA='$(LUA)' sh spec/bench/run.sh
