@@ -159,7 +159,8 @@ end
 --   loss={label_smoothing=, weight=} (weight of each class: a tensor {K}, a list, or "balanced": those that make the
 --   training set's classes count alike) or function(logits, y), accumulate=1 (batches an update),
 --   clip_grad (largest norm of all gradients), ema={decay=0.9999, warmup=false, publish="beside"|"alone"} (averages of
---   the weights: last_ema and best_ema beside last and best, or in their place), sparse (what sparse.attach gives, or options for it: total_steps
+--   the weights: last_ema and best_ema beside last and best, or in their place),
+--   sparse (what sparse.attach gives, or options for it: total_steps
 --   is the run's then, and SNIP gets the first batch, snip_batches=n: the first n; history.sparse is the masks' object,
 --   log.jsonl has its report, last.sparse.safetensors is the compact file),
 --   mixup={mixup_alpha=0.8, cutmix_alpha=1, prob=1, switch_prob=0.5, label_smoothing=0.1} (options of data.mixup, or
