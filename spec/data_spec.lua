@@ -104,6 +104,67 @@ describe("CIFAR-10 files", function()
     refuses("label 10", core.cifar_read(write("e.bin", "\10" .. ("\0"):rep(3072))))
     refuses("No such file", data.cifar10 { root = dir })
   end)
+
+  it("make whole sets", function()
+    for i = 1, 5 do -- picture k of file i: label k mod 10, all bytes i
+      local records = {}
+      for k = 1, 10 do records[k] = string.char(k - 1) .. string.char(i):rep(3072) end
+      write(("data_batch_%d.bin"):format(i), table.concat(records):rep(1000))
+    end
+    write("test_batch.bin", ("\3" .. ("\9"):rep(3072)):rep(10000))
+    local ds = assert(data.cifar10 { root = dir })
+    assert.equal(50000, #ds)
+    assert.same({ 32, 32, 3 }, ds:shape())
+    local picture, label = ds:get(20007)
+    assert.equal(3, picture[32][32][3]:item())
+    assert.equal("frog", ds.classes[label])
+    for _, n in ipairs(ds:class_counts()) do assert.equal(5000, n) end
+    ds = assert(data.cifar10 { root = dir, split = "test" })
+    assert.equal("cat", ds.classes[select(2, ds:get(10000))])
+    write("data_batch_3.bin", ("\3" .. ("\9"):rep(3072)):rep(9999))
+    refuses("data_batch_3.bin: 9999 pictures, expected 10000", data.cifar10 { root = dir })
+  end)
+end)
+
+describe("CIFAR-100 files", function()
+  local fine, coarse = {}, {}
+  for i = 1, 100 do fine[i] = "fine" .. i end
+  for i = 1, 20 do coarse[i] = "coarse" .. i end
+
+  it("become pixels, fine and coarse labels, names", function()
+    -- record k: coarse label k mod 20, fine label k mod 100, red 1, green 2, blue k mod 100
+    local records = {}
+    for k = 0, 99 do
+      records[k + 1] = string.char(k % 20, k) .. ("\1"):rep(1024) .. ("\2"):rep(1024) .. string.char(k):rep(1024)
+    end
+    local hundred = table.concat(records)
+    write("train.bin", hundred:rep(500))
+    write("test.bin", hundred:rep(100))
+    write("fine_label_names.txt", table.concat(fine, "\n") .. "\n")
+    write("coarse_label_names.txt", table.concat(coarse, "\n") .. "\n\n")
+    local ds = assert(data.cifar100 { root = dir })
+    assert.equal(50000, #ds)
+    local picture, label = ds:get(138)
+    assert.same({ 1, 2, 37 }, picture[5][6]:flat())
+    assert.equal(38, label)
+    assert.equal("fine38", ds.classes[label])
+    ds = assert(data.cifar100 { root = dir, split = "test", labels = "coarse" })
+    assert.equal(10000, #ds)
+    assert.equal("coarse18", ds.classes[select(2, ds:get(138))])
+    assert.equal(20, #ds.classes)
+  end)
+
+  it("that are others are refused", function()
+    write("test.bin", "\20\0" .. ("\0"):rep(3072))
+    refuses("label 20", data.cifar100 { root = dir, split = "test", labels = "coarse" })
+    refuses("1 pictures, expected 10000", data.cifar100 { root = dir, split = "test" })
+    write("test.bin", "\0\100" .. ("\0"):rep(3072))
+    refuses("label 100", data.cifar100 { root = dir, split = "test" })
+    write("test.bin", ("\0"):rep(3073))
+    refuses("whole number of records of 3074", data.cifar100 { root = dir, split = "test" })
+    refuses("No such file", data.cifar100 { root = dir .. "/none" })
+    raises('"fine" or "coarse", got medium', data.cifar100, { root = dir, labels = "medium" })
+  end)
 end)
 
 describe("Fashion-MNIST", function()

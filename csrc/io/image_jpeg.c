@@ -27,6 +27,7 @@ typedef struct decoder {
     jmp_buf escape;
     char text[JMSG_LENGTH_MAX];
     bool created, no_memory, grey;
+    const uint8_t *bytes;
     int64_t size;
     const pk_image_region *region;
     pk_scratch *scratch;
@@ -77,6 +78,7 @@ static void limit_scans(j_common_ptr c) {
 
 static void prepare(decoder *d, const uint8_t *bytes, int64_t size) {
     memset(d, 0, sizeof *d);
+    d->bytes = bytes;
     d->size = size;
     d->c.err = jpeg_std_error(&d->errors);
     d->errors.error_exit = leave;
@@ -103,7 +105,6 @@ static void read_header(decoder *d) {
     d->c.client_data = d; /* creation cleared it */
     d->c.src = &d->source;
     d->c.progress = &d->progress;
-    jpeg_save_markers(&d->c, JPEG_APP0 + 1, 0xffff);
     jpeg_read_header(&d->c, TRUE);
 }
 
@@ -116,10 +117,27 @@ static pk_status finish(decoder *d, bool done, const char *name) {
 
 /* ---- the header ---- */
 
-static int orientation(const struct jpeg_decompress_struct *c) {
-    for (jpeg_saved_marker_ptr m = c->marker_list; m; m = m->next)
-        if (m->marker == JPEG_APP0 + 1 && m->data_length > 6 && memcmp(m->data, "Exif\0", 6) == 0)
-            return pk_exif_orientation(m->data + 6, (int64_t)m->data_length - 6);
+/* Which way is up, from the first EXIF segment before the first scan. The library would keep all segments of its kind in a
+ * list that it walks for each new one: a file of a hundred thousand takes it a minute. */
+static int orientation(const uint8_t *bytes, int64_t size) {
+    int64_t at = 2;
+    while (at + 4 <= size) {
+        int kind = bytes[at + 1];
+        if (bytes[at] != 0xff || kind == 0 || kind == 0xff) { /* between segments */
+            at++;
+            continue;
+        }
+        if (kind == 0xda || kind == 0xd9) break;
+        if (kind == 0x01 || (kind >= 0xd0 && kind <= 0xd8)) { /* markers alone */
+            at += 2;
+            continue;
+        }
+        int64_t length = (int64_t)bytes[at + 2] << 8 | bytes[at + 3];
+        if (length < 2 || length > size - at - 2) break;
+        if (kind == 0xe1 && length >= 8 && memcmp(bytes + at + 4, "Exif\0", 6) == 0)
+            return pk_exif_orientation(bytes + at + 10, length - 8);
+        at += 2 + length;
+    }
     return 1;
 }
 
@@ -131,7 +149,7 @@ static void probe(decoder *d) {
     info->w = c->image_width;
     info->cmyk = c->jpeg_color_space == JCS_CMYK || c->jpeg_color_space == JCS_YCCK;
     info->channels = c->num_components;
-    info->orientation = orientation(c);
+    info->orientation = orientation(d->bytes, d->size);
     if (c->data_precision != 8) leave_with((j_common_ptr)c, "more than 8 bits a sample are not read");
     if (!info->cmyk && c->num_components != 1 && c->num_components != 3)
         leave_with((j_common_ptr)c, "neither grey nor three colours nor CMYK");
@@ -173,7 +191,7 @@ static bool has_end(const uint8_t *bytes, int64_t size) {
 static void start(decoder *d) {
     struct jpeg_decompress_struct *c = &d->c;
     bool cmyk = c->jpeg_color_space == JCS_CMYK || c->jpeg_color_space == JCS_YCCK;
-    bool grey = c->jpeg_color_space == JCS_GRAYSCALE || (d->grey && c->jpeg_color_space == JCS_YCbCr);
+    bool grey = d->grey && (c->jpeg_color_space == JCS_GRAYSCALE || c->jpeg_color_space == JCS_YCbCr);
     c->out_color_space = cmyk ? JCS_CMYK : grey ? JCS_GRAYSCALE : JCS_RGB;
     c->scale_num = 1;
     c->scale_denom = reduction(d->region);
@@ -192,7 +210,7 @@ static uint8_t *room_for(decoder *d, int64_t rows, int64_t width) {
 }
 
 static void decode(decoder *d) {
-    bool whole = !has_end(d->source.next_input_byte, d->size);
+    bool whole = !has_end(d->bytes, d->size);
     read_header(d);
     struct jpeg_decompress_struct *c = &d->c;
     const pk_image_region *r = d->region;
