@@ -60,7 +60,7 @@ PK_INLINE void taps_run(const int X, const int J, const float *from, const float
     vf weight[7];
     WIN_POINT(from);
     UNROLL for (int j = 0; j < J; j++) weight[j] = v_load(weights + j * VL);
-    TAPS_UNROLL for (int i = 0; i < X + J - 1; i++) {
+    UNROLL for (int i = 0; i < X + J - 1; i++) {
         vf b = v_load(from + i * VL);
         WIN_HOLD(b);
         UNROLL for (int j = 0; j < J; j++)
@@ -86,7 +86,7 @@ PK_INLINE void taps_singles(const int X, const taps_line *l, ptrdiff_t at, vf ac
         for (int j = 0; j < l->cols; j++) {
             const float *from = l->row[i] + l->offset[j] + at;
             const vf weight = v_load(l->weight[i] + l->col[j] * VL);
-            TAPS_UNROLL for (int x = 0; x < X; x++) acc[x] = v_fma(v_load(from + x * l->step), weight, acc[x]);
+            UNROLL for (int x = 0; x < X; x++) acc[x] = v_fma(v_load(from + x * l->step), weight, acc[x]);
         }
     }
 }
@@ -96,13 +96,13 @@ PK_INLINE void taps_tile(const int X, const taps_line *l, ptrdiff_t at, const pk
                          int n) {
     const vf bias = io->bias ? win_load(io->bias, io->lanes) : v_zero();
     vf acc[TAPS_X];
-    TAPS_UNROLL for (int x = 0; x < X; x++) {
+    UNROLL for (int x = 0; x < X; x++) {
         acc[x] = bias;
         if (io->map && x < n) acc[x] = v_add(bias, win_load(io->map + (place + x * apart) * io->ldmap, io->lanes));
     }
     if (l->run) taps_runs(X, l, at, acc);
     else taps_singles(X, l, at, acc);
-    TAPS_UNROLL for (int x = 0; x < X; x++)
+    UNROLL for (int x = 0; x < X; x++)
         if (x < n) win_store(io->y + (place + x * apart) * io->ldy, acc[x], io->lanes);
 }
 

@@ -13,15 +13,17 @@
 #include "kernels/kernels.h"
 #include "kernels/vec.h"
 
-/* Register tiles: TILE_R rows share a loaded box, TILE_X places of it each. */
+/* Register tiles: TILE_R rows share a loaded box, TILE_X places of it each; one row takes TILE_WIDE places. */
 #if VREGS == 32
 #define TILE_R 3
 #define TILE_X 8
+#define TILE_WIDE 14
 #else
 #define TILE_R 2
 #define TILE_X 6
+#define TILE_WIDE 12
 #endif
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 20")
 
 /* Hold a loaded vector in a register: compilers like to load it again for each of its uses. */
 #if defined(__AVX512F__)
@@ -51,6 +53,12 @@ typedef struct win_block {
     int32_t x, n, first[PK_KINDS], last[PK_KINDS];
 } win_block;
 
+/* A row of outputs as runs of at most so many. */
+typedef struct win_split {
+    win_block *block;
+    int blocks, wide; /* the first `wide` are one place wider than the others */
+} win_split;
+
 /* The scratch of a task. Pointers to rows point at pixel 0; what is read beside a row (up to `pad`) holds zeros. */
 typedef struct win_stream {
     const pk_window *p;
@@ -69,7 +77,7 @@ typedef struct win_stream {
     float *weights;     /* rows x cols vectors */
     char *used;         /* rows, then columns: has it a weight other than 0 in this block of channels? null: all have */
     win_block *block;
-    int blocks, wide;   /* the first `wide` are one place wider than the others */
+    win_split split[2]; /* into runs of TILE_X, and of TILE_WIDE for tiles of one row */
 } win_stream;
 
 PK_INLINE int win_power(int n) {
@@ -82,7 +90,7 @@ PK_INLINE int64_t win_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 /* Lay out the scratch from `base` (null: only measure). Returns its bytes. */
 static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) {
     const int64_t vector = VL * (int64_t)sizeof(float);
-    const int margin = (TILE_X - 1) * p->stride_x;
+    const int margin = (TILE_WIDE - 1) * p->stride_x;
     int64_t at = 0, tallest = 1, composite = 0, wide = 0;
     for (int h = 0; h < p->heights; h++) {
         int power = win_power(p->height[h].size);
@@ -109,7 +117,7 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
     WIN_TAKE(other, (int64_t)p->out_h * p->out_w * vector, 0);
     WIN_TAKE(weights, (int64_t)p->rows * p->cols * vector, 0);
     WIN_TAKE(used, (int64_t)p->rows + p->cols, 0);
-    WIN_TAKE(block, (p->out_w / TILE_X + 2) * (int64_t)sizeof(win_block), 0);
+    WIN_TAKE(block, (p->out_w / TILE_X + p->out_w / TILE_WIDE + 4) * (int64_t)sizeof(win_block), 0);
 #undef WIN_TAKE
     s->height = 1;
     if (!base) return at;
@@ -120,29 +128,34 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
     return at;
 }
 
-/* Split the output row in nearly equal blocks of at most TILE_X; columns at the ends that are all zero are left out. */
-static inline void win_blocks(win_stream *s) {
+/* Columns of a kind that reach the block: those at the ends that are all zero are left out. */
+static inline void win_reach(const win_stream *s, win_block *b, int kind) {
     const pk_window *p = s->p;
-    const int n = (p->out_w + TILE_X - 1) / TILE_X;
-    s->blocks = n;
-    s->wide = p->out_w % n;
+    const char *used = s->used ? s->used + p->rows : NULL;
+    const int left = b->x * p->stride_x, right = (b->x + b->n - 1) * p->stride_x;
+    int first = p->group[kind], last = p->group[kind + 1];
+    while (first < last &&
+           ((used && !used[first]) || p->col[first].at + p->col[first].size - 1 + right < 0))
+        first++;
+    while (last > first && ((used && !used[last - 1]) || p->col[last - 1].at + left > p->in_w - 1)) last--;
+    b->first[kind] = first;
+    b->last[kind] = last;
+}
+
+/* Split the output row in nearly equal blocks of at most `most` places, kept from block on. */
+static inline void win_split_row(const win_stream *s, win_split *split, win_block *block, int most) {
+    const int out_w = s->p->out_w, n = (out_w + most - 1) / most;
+    *split = (win_split){.block = block, .blocks = n, .wide = n ? out_w % n : 0};
     for (int k = 0; k < n; k++) {
-        win_block *b = &s->block[k];
-        b->n = p->out_w / n + (k < s->wide);
-        b->x = p->out_w / n * k + (k < s->wide ? k : s->wide);
-        for (int g = 0; g < PK_KINDS; g++) {
-            int first = p->group[g], last = p->group[g + 1];
-            const char *used = s->used ? s->used + p->rows : NULL;
-            while (first < last && ((used && !used[first]) ||
-                                    p->col[first].at + p->col[first].size - 1 + (b->x + b->n - 1) * p->stride_x < 0))
-                first++;
-            while (last > first &&
-                   ((used && !used[last - 1]) || p->col[last - 1].at + b->x * p->stride_x > p->in_w - 1))
-                last--;
-            b->first[g] = first;
-            b->last[g] = last;
-        }
+        block[k].n = out_w / n + (k < split->wide);
+        block[k].x = out_w / n * k + (k < split->wide ? k : split->wide);
+        for (int kind = 0; kind < PK_KINDS; kind++) win_reach(s, &block[k], kind);
     }
+}
+
+static inline void win_blocks(win_stream *s) {
+    win_split_row(s, &s->split[0], s->block, TILE_X);
+    win_split_row(s, &s->split[1], s->block + s->split[0].blocks, TILE_WIDE);
 }
 
 PK_INLINE vf win_load(const float *p, int lanes) { return lanes == VL ? v_load(p) : v_load_n(p, lanes); }
@@ -260,6 +273,7 @@ static inline bool win_any_used(const win_stream *s, const pk_height *h) {
  * weights are all zero are left out. */
 PK_INLINE void win_stream_rows(win_stream *s, void (*use)(win_stream *s, const win_group *g)) {
     const pk_window *p = s->p;
+    const int most = p->stride_x > 1 ? 1 : TILE_R;
     for (int k = 0; k < p->heights; k++) {
         const pk_height *h = &p->height[k];
         if (!win_any_used(s, h)) continue;
@@ -274,7 +288,7 @@ PK_INLINE void win_stream_rows(win_stream *s, void (*use)(win_stream *s, const w
                     g.band[g.n] = band;
                     g.out[g.n++] = seen / p->stride_y;
                 }
-                if (g.n == TILE_R || (g.n && i == h->count - 1)) {
+                if (g.n == most || (g.n && i == h->count - 1)) {
                     if (!ready) win_box_rows(s, win_row(s, h->size, top + h->size - 1));
                     ready = true;
                     use(s, &g);

@@ -14,7 +14,6 @@
 #else
 #define TAPS_X 7
 #endif
-#define TAPS_UNROLL _Pragma("GCC unroll 20")
 
 typedef struct taps {
     const pk_window *p;

@@ -18,7 +18,7 @@ PK_INLINE void taps_sum_run(const int X, const int J, const float *from, float *
     vf acc[7];
     WIN_POINT(from);
     UNROLL for (int j = 0; j < J; j++) acc[j] = v_load(sums + j * VL);
-    TAPS_UNROLL for (int i = 0; i < X + J - 1; i++) {
+    UNROLL for (int i = 0; i < X + J - 1; i++) {
         vf b = v_load(from + i * VL);
         WIN_HOLD(b);
         UNROLL for (int j = 0; j < J; j++)
@@ -45,7 +45,7 @@ PK_INLINE void taps_sum_singles(const int X, const taps_line *l, ptrdiff_t at, c
             const float *from = l->row[i] + l->offset[j] + at;
             float *sum = l->weight[i] + l->col[j] * VL;
             vf even = v_load(sum), odd = v_zero();
-            TAPS_UNROLL for (int x = 0; x < X; x++) {
+            UNROLL for (int x = 0; x < X; x++) {
                 if (x % 2) odd = v_fma(v_load(from + x * l->step), d[x], odd);
                 else even = v_fma(v_load(from + x * l->step), d[x], even);
             }
@@ -57,7 +57,7 @@ PK_INLINE void taps_sum_singles(const int X, const taps_line *l, ptrdiff_t at, c
 /* X places of an output row's gradient, the first n of them there. */
 PK_INLINE void taps_sum_tile(const int X, const taps_line *l, ptrdiff_t at, const float *dy, const pk_window_io *io, int n) {
     vf d[TAPS_X];
-    TAPS_UNROLL for (int x = 0; x < X; x++) d[x] = x < n ? win_load(dy + x * io->ldy, io->lanes) : v_zero();
+    UNROLL for (int x = 0; x < X; x++) d[x] = x < n ? win_load(dy + x * io->ldy, io->lanes) : v_zero();
     if (l->run) taps_sum_runs(X, l, at, d);
     else taps_sum_singles(X, l, at, d);
 }
