@@ -66,6 +66,7 @@ typedef struct win_stream {
     ptrdiff_t pitch;    /* floats from one plane row to the next */
     float *x;           /* plane of the map; the same as t when heights are powers of two */
     float *t;           /* plane of vertical sums of two rows and more */
+    int t_rows;         /* of that plane */
     int height;         /* of the vertical sums at hand; 1: the map itself */
     float *sum;         /* one row: heights that are no power of two */
     float *boxes;       /* box rows */
@@ -73,6 +74,8 @@ typedef struct win_stream {
     ptrdiff_t box_pitch; /* pixels from one box row to the next */
     const float **box;  /* box[b]: row of box b; box[0] changes with each row streamed */
     const float **src;  /* src[j * PK_PARTS + n]: part n of column j's sums, where output 0 looks */
+    int32_t *moves;     /* the parts in src that the row itself holds, not a stored box row */
+    int moving;
     float *other;       /* plane of the output or its gradient: out_h x out_w, without pad */
     float *weights;     /* rows x cols vectors */
     char *used;         /* rows, then columns: has it a weight other than 0 in this block of channels? null: all have */
@@ -99,10 +102,11 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
     }
     s->p = p;
     s->pad = margin + p->near_col > p->near_box ? margin + p->near_col : p->near_box;
+    s->t_rows = (int)(p->in_h + tallest - 1);
     int64_t pitch = (p->in_w + s->pad) * vector;
     s->pitch = pitch / (int64_t)sizeof(float);
 #define WIN_TAKE(field, bytes, offset) (s->field = base ? (void *)(base + at + (offset)) : NULL, at += win_up(bytes))
-    WIN_TAKE(t, (p->in_h + tallest - 1) * pitch + s->pad * vector, s->pad * vector);
+    WIN_TAKE(t, s->t_rows * pitch + s->pad * vector, s->pad * vector);
     s->x = s->t;
     if (composite) {
         WIN_TAKE(x, p->in_h * pitch + s->pad * vector, s->pad * vector);
@@ -114,6 +118,7 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
     WIN_TAKE(boxes, wide * vector, 0);
     WIN_TAKE(box, p->boxes * (int64_t)sizeof(float *), 0);
     WIN_TAKE(src, (p->cols + 1) * PK_PARTS * (int64_t)sizeof(float *), 0);
+    WIN_TAKE(moves, p->cols * PK_PARTS * (int64_t)sizeof(int32_t), 0);
     WIN_TAKE(other, (int64_t)p->out_h * p->out_w * vector, 0);
     WIN_TAKE(weights, (int64_t)p->rows * p->cols * vector, 0);
     WIN_TAKE(used, (int64_t)p->rows + p->cols, 0);
@@ -179,7 +184,8 @@ static inline void win_pack(win_stream *s, const pk_window_io *io) {
             v_store(to + x * VL, win_load(from, io->lanes));
         }
     }
-    if (s->x != s->t) memset(s->t - s->pad * VL, 0, (size_t)s->pad * VL * sizeof(float));
+    for (int y = s->x == s->t ? p->in_h : -1; y < s->t_rows; y++) /* what lies between T's rows stays zero */
+        memset(s->t + y * s->pitch + p->in_w * VL, 0, (size_t)s->pad * VL * sizeof(float));
 }
 
 PK_INLINE void win_add_rows(float *to, const float *a, const float *b, ptrdiff_t n) {
@@ -189,13 +195,14 @@ PK_INLINE void win_add_rows(float *to, const float *a, const float *b, ptrdiff_t
 /* T from sums of h rows to sums of 2h, the last row first. */
 static inline void win_double(win_stream *s) {
     const int h = s->height, rows = s->p->in_h + h - 1; /* rows there are */
+    const ptrdiff_t n = (ptrdiff_t)s->p->in_w * VL;
     const float *from = h == 1 ? s->x : s->t;
     for (int r = rows + h - 1; r >= 0; r--) {
         float *to = s->t + r * s->pitch;
         const float *here = from + r * s->pitch, *back = here - h * s->pitch;
-        if (r >= rows) memcpy(to, back, (size_t)s->pitch * sizeof(float));
-        else if (r >= h) win_add_rows(to, here, back, s->pitch);
-        else if (to != here) memcpy(to, here, (size_t)s->pitch * sizeof(float));
+        if (r >= rows) memcpy(to, back, (size_t)n * sizeof(float));
+        else if (r >= h) win_add_rows(to, here, back, n);
+        else if (to != here) memcpy(to, here, (size_t)n * sizeof(float));
     }
     s->height = 2 * h;
 }
@@ -224,37 +231,62 @@ PK_INLINE void win_sum_parts(float *to, const float *const *part, const int n, i
     }
 }
 
-/* to[i] = from[i] + ... + from[i + 3]: pairs stay in registers, one load a pixel. */
-PK_INLINE void win_sum_four(float *to, const float *from, int count) {
-    vf last = v_load(from + 2 * VL), second = v_add(v_load(from + VL), last);
-    vf first = v_add(v_load(from), v_load(from + VL));
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)count * VL; i += VL) {
-        vf next = v_load(from + i + 3 * VL), third = v_add(last, next);
-        v_store(to + i, v_add(first, third));
-        first = second, second = third, last = next;
+/* to[i] = sum of the four pixels from[i], from[i + apart] ...: pairs stay in registers, one load a pixel. */
+PK_INLINE void win_sum_four(float *to, const float *from, const int apart, int count) {
+    vf first[4], second[4], last[4];
+    int i = 0;
+    UNROLL for (int k = 0; k < apart; k++) {
+        vf a = v_load(from + k * VL), b = v_load(from + (k + apart) * VL);
+        last[k] = v_load(from + (k + 2 * apart) * VL);
+        first[k] = v_add(a, b);
+        second[k] = v_add(b, last[k]);
+    }
+    for (; i + apart <= count; i += apart, from += apart * VL, to += apart * VL) {
+        UNROLL for (int k = 0; k < apart; k++) {
+            vf next = v_load(from + (k + 3 * apart) * VL), third = v_add(last[k], next);
+            v_store(to + k * VL, v_add(first[k], third));
+            first[k] = second[k], second[k] = third, last[k] = next;
+        }
+    }
+    for (; i < count; i++, from += VL, to += VL) {
+        vf low = v_add(v_load(from), v_load(from + apart * VL));
+        v_store(to, v_add(low, v_add(v_load(from + 2 * apart * VL), v_load(from + 3 * apart * VL))));
     }
 }
 
-/* The stored box rows of one row, and src for all columns. */
+/* Where column j's part n lies, for output 0. */
+static inline void win_point(win_stream *s, int j, int n) {
+    const pk_part *part = &s->p->part[s->p->col[j].first + n];
+    s->src[j * PK_PARTS + n] = s->box[part->box] + ((ptrdiff_t)s->p->col[j].at + part->shift) * VL;
+}
+
+/* Stored box rows stay where they are; columns of the row itself follow it. */
+static inline void win_point_all(win_stream *s) {
+    s->moving = 0;
+    for (int j = 0; j < s->p->cols; j++)
+        for (int n = 0; n < s->p->col[j].parts; n++) {
+            if (s->p->part[s->p->col[j].first + n].box) win_point(s, j, n);
+            else s->moves[s->moving++] = j * PK_PARTS + n;
+        }
+}
+
+/* The stored box rows of one row, and src of the columns that read the row itself. */
 static inline void win_box_rows(win_stream *s, const float *row) {
     const pk_window *p = s->p;
     s->box[0] = row;
     for (int b = 1; b < p->boxes; b++) {
         const pk_box *box = &p->box[b];
+        const pk_part *from = p->part + box->first;
         const int begin = 1 - box->size, count = p->in_w + box->size - 1;
         const float *part[48];
         float *to = s->boxes + ((b - 1) * s->box_pitch + s->box_pad + begin) * VL;
-        for (int k = 0; k < box->parts; k++)
-            part[k] = s->box[p->part[box->first + k].box] + (begin + p->part[box->first + k].shift) * VL;
-        if (box->size == 4) win_sum_four(to, part[0], count);
+        for (int k = 0; k < box->parts; k++) part[k] = s->box[from[k].box] + (begin + from[k].shift) * VL;
+        if (box->size == 4) win_sum_four(to, part[0], 1, count);
+        else if (box->size == 16 && from[1].shift == 4) win_sum_four(to, part[0], 4, count);
         else if (box->parts == 4) win_sum_parts(to, part, 4, count);
         else win_sum_parts(to, part, box->parts, count);
     }
-    for (int j = 0; j < p->cols; j++) {
-        const pk_part *part = p->part + p->col[j].first;
-        for (int n = 0; n < p->col[j].parts; n++)
-            s->src[j * PK_PARTS + n] = s->box[part[n].box] + ((ptrdiff_t)p->col[j].at + part[n].shift) * VL;
-    }
+    for (int i = 0; i < s->moving; i++) win_point(s, s->moves[i] / PK_PARTS, s->moves[i] % PK_PARTS);
 }
 
 /* Up to TILE_R bands that look at one row, and the output rows they look from. */
@@ -274,6 +306,7 @@ static inline bool win_any_used(const win_stream *s, const pk_height *h) {
 PK_INLINE void win_stream_rows(win_stream *s, void (*use)(win_stream *s, const win_group *g)) {
     const pk_window *p = s->p;
     const int most = p->stride_x > 1 ? 1 : TILE_R;
+    win_point_all(s);
     for (int k = 0; k < p->heights; k++) {
         const pk_height *h = &p->height[k];
         if (!win_any_used(s, h)) continue;
