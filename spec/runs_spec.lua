@@ -148,6 +148,30 @@ describe("resume", function()
     help.remove(dir)
   end)
 
+  it("is exact after a signal in the middle of an evaluation", function()
+    local whole_dir, dir = help.folder(true), help.folder(true)
+    local plain = pelk.data.loader(set(16, 2), { batch = 8 })
+    local _, whole = run({ out = whole_dir, val = plain })
+    -- the raw weights' evaluation, then the averages': the signal comes in the first batch
+    for evaluation = 1, 2 do
+      local calls = 0
+      local loud = setmetatable({ epoch = function(_, n)
+        calls = calls + 1
+        if calls == evaluation then os.execute("kill -USR1 $PPID") end
+        return plain:epoch(n)
+      end, size = function() return plain:size() end }, { __index = plain })
+      local stopped = run({ out = dir, val = loud, resume = evaluation > 1 })
+      assert.are.equal("SIGUSR1", stopped.interrupted)
+      assert.are.equal(0, #stopped)
+    end
+    local history, m = run({ out = dir, val = plain, resume = true })
+    assert.are.equal(2, #history)
+    same(whole, m)
+    same_state(whole_dir, dir)
+    help.remove(whole_dir)
+    help.remove(dir)
+  end)
+
   it("refuses other data, other averages", function()
     local dir = help.folder(true)
     run({ out = dir, epochs = 1 })
