@@ -54,6 +54,7 @@ local function run(overrides)
   for k, v in pairs(overrides or {}) do o[k] = v end
   o.model = o.model or build("pelk")
   if o.ema == false then o.ema = nil end
+  if o.val == false then o.val = nil end
   return pelk.train(o), o.model
 end
 
@@ -168,6 +169,8 @@ describe("resume", function()
     assert.are.equal(2, #history)
     same(whole, m)
     same_state(whole_dir, dir)
+    local _, alone = run({ val = false }) -- what is trained does not depend on evaluations
+    same(whole, alone)
     help.remove(whole_dir)
     help.remove(dir)
   end)

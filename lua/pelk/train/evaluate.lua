@@ -90,7 +90,8 @@ local function walk(o, model, loader, sums, bar)
   return false
 end
 
---- Evaluate a classifier, in eval mode and without gradients; the model's mode comes back as it was.
+--- Evaluate a classifier, in eval mode and without gradients; the model's mode and the random numbers come
+-- back as they were.
 -- @tparam Module model images {N,H,W,C} to logits {N,K}
 -- @param loader a loader: batches of x, y with labels 1..K
 -- @tab[opt] given progress=true; confusion=false (true: result.confusion, rows by label, columns by prediction);
@@ -102,9 +103,11 @@ local function evaluate(model, loader, given)
   local was_training = model.training
   local bar = progress.new(o.label, loader:size(), { quiet = not o.progress })
   local sums = { loss = 0.0, top1 = 0, top5 = 0, n = 0, wanted = o.confusion }
+  local random = { core.random_state() }
   model:eval()
   local ok, stopped = pcall(core.no_grad, walk, o, model, loader, sums, bar)
   model:train(was_training)
+  core.set_random_state(table.unpack(random)) -- what is trained does not depend on what was evaluated, or how far
   if not ok then error(stopped, 0) end
   if stopped then return nil end
   bar:finish()
