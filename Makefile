@@ -56,7 +56,7 @@ LUA_OBJ   := $(LUA_C:csrc/%.c=$(BUILD)/obj/%.o)
 CHECK_C   := $(wildcard spec/check/*.c)
 CHECK_OBJ := $(CHECK_C:spec/check/%.c=$(BUILD)/obj/check/%.o)
 
-.PHONY: all help deps demo test check spec lint asan tsan fuzz corpora bench repl install clean FORCE
+.PHONY: all help deps demo test check spec lint asan tsan fuzz corpora bench recipe repl install clean FORCE
 all: $(BUILD)/pelk/core.so
 
 $(BUILD)/pelk/core.so: $(OBJ) $(LUA_OBJ)
@@ -130,6 +130,7 @@ help:
 	@echo 'make test       build, C checks, specs, lint; ends with "N passed, N failed"'
 	@echo 'make repl       Lua with pelk loaded'
 	@echo 'make bench      time the kernels and networks: a table, and $(BUILD)/bench.csv'
+	@echo 'make recipe     one recipe in pelk and in PyTorch: the same accuracy? (LIMIT=60000 images, EPOCHS=2)'
 	@echo 'make asan       the checks and specs under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make fuzz       the readers of tensors by libFuzzer (clang), for FUZZ_SECONDS=60'
 	@echo 'make corpora    all readers over the hostile files of Pillow, libpng ... (FOLDERS=, or from Debian sources)'
@@ -184,6 +185,9 @@ corpora: all
 
 bench: all $(BUILD)/check
 	@BUILD='$(BUILD)' LUA='$(LUA)' sh spec/bench/run.sh
+
+recipe: all
+	@$(LUA_ENV) $(LUA) spec/bench/recipe.lua /usr/bin/python3 '$(BUILD)/recipe' $(LIMIT) $(EPOCHS)
 
 repl: all
 	@$(LUA_ENV) $(LUA) -i -e 'pelk = require("pelk"); print(pelk); print("pelk.models.list(), pelk.nn, pelk.ops: all in the variable pelk")'

@@ -13,6 +13,10 @@ need_library() { # package, and a header or module that pkg-config or the compil
   pkg-config --exists "$2" 2>/dev/null || missing="$missing $1"
 }
 
+need_lua() { # package, and a module of Lua
+  "${LUA:-lua5.4}" -e "require('$2')" >/dev/null 2>&1 || missing="$missing $1"
+}
+
 need gcc "${CC:-cc}"
 need pkg-config pkg-config
 need lua5.4 "${LUA:-lua5.4}"
@@ -30,6 +34,7 @@ need libjsmn-dev /usr/include/jsmn.h
 need lua-busted busted
 need lua-check luacheck
 need luarocks luarocks
+need_lua lua-luv luv
 need gnuplot-nox gnuplot
 need dataset-fashion-mnist /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
 

@@ -146,12 +146,12 @@ pk_status pk_writer_open(pk_writer *f, const char *path) {
     return PK_OK;
 }
 
-static pk_status write_all(pk_writer *f, const uint8_t *data, int64_t bytes) {
+static pk_status write_all(int fd, const char *path, const uint8_t *data, int64_t bytes) {
     while (bytes > 0) {
-        ssize_t n = try_write(f->fd, data, (size_t)pk_min(bytes, 1 << 30));
+        ssize_t n = try_write(fd, data, (size_t)pk_min(bytes, 1 << 30));
         if (n < 0 && errno == EINTR) continue;
         if (n == 0) errno = EIO;
-        if (n <= 0) return fail_errno(f->path);
+        if (n <= 0) return fail_errno(path);
         data += n;
         bytes -= n;
     }
@@ -161,14 +161,14 @@ static pk_status write_all(pk_writer *f, const uint8_t *data, int64_t bytes) {
 static pk_status flush(pk_writer *f) {
     int64_t bytes = f->used;
     f->used = 0;
-    return write_all(f, f->buffer, bytes);
+    return write_all(f->fd, f->path, f->buffer, bytes);
 }
 
 pk_status pk_writer_write(pk_writer *f, const void *data, int64_t bytes) {
     PK_RETURN_IF(f->fd < 0, PK_EINVAL, "this file is not open for writing");
     if (bytes <= 0) return PK_OK; /* data may be null then */
     if (bytes > BUFFER_BYTES - f->used) PK_TRY(flush(f));
-    if (bytes >= BUFFER_BYTES) return write_all(f, data, bytes);
+    if (bytes >= BUFFER_BYTES) return write_all(f->fd, f->path, data, bytes);
     memcpy(f->buffer + f->used, data, (size_t)bytes);
     f->used += bytes;
     return PK_OK;
@@ -218,6 +218,69 @@ pk_status pk_file_write(const char *path, const void *data, int64_t bytes) {
     if (status == PK_OK) status = pk_writer_commit(&f);
     pk_writer_discard(&f);
     return status;
+}
+
+/* ---- appending ---- */
+
+/* Where the last whole line ends. */
+static pk_status end_of_lines(const pk_appender *a, int64_t *end) {
+    char chunk[4096];
+    for (*end = a->size; *end > 0;) {
+        int64_t n = pk_min(*end, (int64_t)sizeof chunk);
+        ssize_t got = try_read(a->fd, chunk, (size_t)n, *end - n);
+        if (got < 0 && errno == EINTR) continue;
+        if (got != n) return got < 0 ? fail_errno(a->path) : pk_fail(PK_EIO, "%s: changes while it is read", a->path);
+        while (n > 0 && chunk[n - 1] != '\n') n--, (*end)--;
+        if (n > 0) break;
+    }
+    return PK_OK;
+}
+
+static pk_status lock(const pk_appender *a, bool *taken) {
+    while (flock(a->fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno == EINTR) continue;
+        if (errno != EWOULDBLOCK) return PK_OK; /* no locks on this file system: go on without */
+        *taken = true;
+        return pk_fail(PK_EIO, "%s: another process has it open", a->path);
+    }
+    return PK_OK;
+}
+
+pk_status pk_appender_open(pk_appender *a, const char *path, bool *taken) {
+    struct stat st;
+    int64_t end;
+    *taken = false;
+    *a = (pk_appender){.fd = -1, .path = pk_strdup(path)};
+    if (!a->path) return pk_no_memory((int64_t)strlen(path) + 1);
+    a->fd = try_open(path, O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK, 0666);
+    if (a->fd < 0 || fstat(a->fd, &st) < 0) return fail_errno(path);
+    PK_RETURN_IF(!S_ISREG(st.st_mode), PK_EIO, "%s: is not a regular file", path);
+    PK_TRY(lock(a, taken));
+    if (fstat(a->fd, &st) < 0) return fail_errno(path); /* its last writer may have added something */
+    a->size = st.st_size;
+    PK_TRY(end_of_lines(a, &end));
+    if (end < a->size && ftruncate(a->fd, (off_t)end) < 0) return fail_errno(path);
+    a->size = end;
+    return sync_directory(path);
+}
+
+pk_status pk_appender_write(pk_appender *a, const void *data, int64_t bytes) {
+    PK_RETURN_IF(a->fd < 0, PK_EINVAL, "this file is not open for appending");
+    pk_status status = write_all(a->fd, a->path, data, bytes);
+    if (status == PK_OK && try_fsync(a->fd) < 0) status = fail_errno(a->path);
+    if (status == PK_OK) {
+        a->size += bytes;
+    } else if (ftruncate(a->fd, (off_t)a->size) < 0) {
+        close(a->fd); /* half a line may be there: nothing may follow it; the next opening cuts it off */
+        a->fd = -1;
+    }
+    return status;
+}
+
+void pk_appender_close(pk_appender *a) {
+    if (a->fd >= 0) close(a->fd);
+    pk_free(a->path);
+    *a = (pk_appender){.fd = -1};
 }
 
 /* ---- reading ---- */

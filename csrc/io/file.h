@@ -24,6 +24,21 @@ void pk_writer_discard(pk_writer *f); /* after a commit it only frees; else the 
 /* Open, write, commit. */
 pk_status pk_file_write(const char *path, const void *data, int64_t bytes);
 
+/* A file of lines that only grows, with one writer: locked while it is open, and what was appended is on the disk when
+ * pk_appender_write returns. */
+typedef struct pk_appender {
+    int fd; /* -1: closed */
+    char *path;
+    int64_t size;
+} pk_appender;
+
+/* Opens or makes the file. A last line without an end, which a crash left, is cut off. *taken: another has it open; then
+ * the status is PK_EIO. Whatever this returns, pk_appender_close may follow. */
+pk_status pk_appender_open(pk_appender *a, const char *path, bool *taken);
+/* Whole lines: after a failure none of these bytes is in the file. */
+pk_status pk_appender_write(pk_appender *a, const void *data, int64_t bytes);
+void pk_appender_close(pk_appender *a);
+
 /* Something to read at any place: a regular file, or memory. */
 typedef struct pk_source {
     const char *name;    /* for messages; borrowed */

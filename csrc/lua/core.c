@@ -200,6 +200,7 @@ static void (*const openers[])(lua_State *) = {
     l_open_feed,
     l_open_files,
     l_open_io,
+    l_open_journal,
     l_open_onnx,
     l_open_viz,
     l_open_maps,

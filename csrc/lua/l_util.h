@@ -80,6 +80,7 @@ void l_open_data(lua_State *L);
 void l_open_feed(lua_State *L);
 void l_open_files(lua_State *L);
 void l_open_io(lua_State *L);
+void l_open_journal(lua_State *L);
 void l_open_viz(lua_State *L);
 void l_open_maps(lua_State *L);
 void l_open_train(lua_State *L);

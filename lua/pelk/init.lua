@@ -58,7 +58,7 @@ end
 local lazy = {
   ops = {"pelk.ops"}, nn = {"pelk.nn"}, models = {"pelk.models"}, optim = {"pelk.optim"},
   data = {"pelk.data"}, viz = {"pelk.viz"}, sparse = {"pelk.sparse"},
-  grids = {"pelk.grids"}, recipes = {"pelk.recipes"}, robust = {"pelk.robust"},
+  sweep = {"pelk.sweep"}, grids = {"pelk.grids"}, recipes = {"pelk.recipes"}, robust = {"pelk.robust"},
   train = {"pelk.train", "train"}, evaluate = {"pelk.train", "evaluate"},
   export_onnx = {"pelk.onnx"},
 }

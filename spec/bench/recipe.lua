@@ -1,10 +1,10 @@
---- Does the same recipe give the same accuracy elsewhere? pelk and PyTorch train one model from the same weights on the same
--- pictures in the same order, and both are tested on Fashion-MNIST's 10,000 test images.
+--- Does the same recipe give the same accuracy elsewhere? pelk and PyTorch train one model from the same weights on the
+-- same pictures in the same order, and both are tested on Fashion-MNIST's 10,000 test images.
 --
 --     make recipe [LIMIT=60000] [EPOCHS=2]
 --
--- pelk's side is pelk.train as in the examples; PyTorch's is recipe.py with spec/torch/family.py, its peripheral kernels
--- the dense ones that they expand to. Prints both accuracies, the difference in points and the ratio of the times.
+-- pelk's side is pelk.train as in the examples; PyTorch's is recipe.py with spec/torch/family.py, its peripheral
+-- kernels the dense ones that they expand to. Prints both accuracies, the difference in points, the ratio of the times.
 local core = require("pelk.core")
 local json = require("pelk.json")
 local pelk = require("pelk")

@@ -1,0 +1,115 @@
+--- A trial run in this process, from its beginning or its checkpoint to result.json.
+local core = require("pelk.core")
+local json = require("pelk.json")
+local options = require("pelk.options")
+local Trial = require("pelk.sweep.trial")
+
+local here = {}
+
+--- The trial that runs in this process at the moment: what sweep.trial() gives to a script.
+here.current = nil
+
+local function read_json(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read("a")
+  file:close()
+  local value = json.decode(text)
+  return type(value) == "table" and value or nil
+end
+here.read_json = read_json
+
+--- How a trial in a folder ended, or nil.
+function here.outcome(folder) return read_json(folder .. "/result.json") end
+
+--- What an objective gave, as value and metrics: a number, a table with value, or nothing after reports.
+local function settle(trial, given)
+  if math.type(given) then
+    trial:finish(given)
+  elseif type(given) == "table" then
+    local metrics = {}
+    for name, value in pairs(given) do if name ~= "value" then metrics[name] = value end end
+    if given.value == nil then error("sweep: the objective gave a table without value", 0) end
+    trial:finish(given.value, metrics)
+  elseif given ~= nil then
+    error(("sweep: the objective gave a %s, a number or {value = ...} is wanted"):format(type(given)), 0)
+  end
+  local last = trial.curve[#trial.curve]
+  if not trial.final and not last then error("sweep: the objective gave no value and reported none", 0) end
+  return trial.final or last.value
+end
+
+local function explain(e)
+  if Trial.ended(e) then return e end
+  local text = type(e) == "string" and e or tostring(e)
+  return debug.traceback(text, 2)
+end
+
+--- The objective called, and what came of it: {state, value, metrics, error}.
+local function call(trial, objective)
+  local value
+  local ok, message = xpcall(function() value = settle(trial, objective(trial.params, trial)) end, explain)
+  local outcome = { metrics = trial.metrics }
+  local state = not ok and Trial.ended(message) or ok and trial.verdict
+  local last = trial.curve[#trial.curve]
+  if state then
+    outcome.state, outcome.value = state, last and last.value
+  elseif ok then
+    outcome.state, outcome.value = "done", value
+  elseif core.signal_seen() or tostring(message):find("interrupted!", 1, true) then
+    outcome.state = "waiting"
+  else
+    outcome.state, outcome.error = "failed", message
+  end
+  return outcome
+end
+
+--- Run one trial.
+-- @tab o id, params, folder, dir, goal, metric, pruner, threads, quiet
+-- @func objective function(params, trial)
+-- @treturn table {state = "done"|"failed"|"paused"|"stopped"|"waiting"|"busy", value, metrics, error, seconds}
+function here.run(o, objective)
+  local trial, message, taken = Trial.open(o)
+  if taken then return { state = "busy" } end
+  if not trial then error("sweep: " .. message, 0) end
+  trial.quiet = o.quiet
+  os.remove(o.folder .. "/result.json")
+  local before, began = here.current, core.clock()
+  here.current = trial
+  local outcome = core.with_signals(function() return call(trial, objective) end)
+  here.current = before
+  outcome.seconds = core.clock() - began
+  local ok, why = trial:write_summary()
+  if ok then ok, why = core.write_file(o.folder .. "/result.json", json.encode(outcome, "  ") .. "\n") end
+  trial:close()
+  if not ok then error("sweep: " .. why, 0) end
+  return outcome
+end
+
+--- Write config.json: all that another process needs to run the trial.
+function here.write_config(o)
+  local ok, message = core.make_dir(o.folder)
+  if ok then
+    local config = {}
+    for _, name in ipairs { "id", "params", "dir", "goal", "metric", "threads", "script", "arguments", "objective" } do
+      config[name] = o[name]
+    end
+    if o.pruner then
+      config.pruner = {}
+      for key, value in pairs(o.pruner) do config.pruner[key] = value end
+    end
+    ok, message = core.write_file(o.folder .. "/config.json", json.encode(config, "  ") .. "\n")
+  end
+  if not ok then error("sweep: " .. message, 0) end
+end
+
+--- A trial's config.json; raises when there is none.
+function here.read_config(folder)
+  local config = read_json(folder .. "/config.json")
+  if not config or type(config.params) ~= "table" then
+    options.raise(("sweep: %s holds no trial (no config.json with params)"):format(folder))
+  end
+  return config
+end
+
+return here

@@ -1,0 +1,230 @@
+--- Sweeps: the same experiment over a space of options, in a folder that survives everything.
+--
+--     local sweep = pelk.sweep
+--     local results = sweep {
+--       dir = "sweeps/kernels",
+--       space = { kernels = sweep.choice { { 7, 7, 7 }, { 31, 15, 7 } }, lr = sweep.log_uniform(1e-3, 1e-2) },
+--       search = "random", trials = 12,
+--       objective = function(params, trial)
+--         local model = pelk.models.create("pelk_nano", { kernels = params.kernels })
+--         trial:train { model = model, train = train, val = test, epochs = 3,
+--           optimizer = { name = "adamw", lr = params.lr } }
+--       end,
+--     }
+--     print(results:sort())
+-- @module pelk.sweep
+local core = require("pelk.core")
+local options = require("pelk.options")
+local show = require("pelk.show")
+local Journal = require("pelk.sweep.journal")
+local Results = require("pelk.sweep.results")
+local Run = require("pelk.sweep.run")
+local here = require("pelk.sweep.here")
+local plan = require("pelk.sweep.plan")
+local pruner = require("pelk.sweep.pruner")
+local share = require("pelk.sweep.share")
+local space = require("pelk.sweep.space")
+local worker = require("pelk.sweep.worker")
+
+local sweep = { choice = space.choice, uniform = space.uniform, log_uniform = space.log_uniform,
+  integer = space.integer, asha = pruner.asha, median = pruner.median, read = Results.read, merge = Run.merge }
+
+local rules = {
+  space = { "table" },
+  search = { "string|table", "grid" },
+  trials = { "integer", 20, 1 },
+  seed = { "integer", 1, 0 },
+  constraint = { "function" },
+  objective = { "function|string" },
+  workers = { "integer", 1, 1 },
+  threads = { "integer", nil, 1 },
+  pruner = { "table" },
+  dir = { "string" },
+  name = { "string" },
+  resume = { "boolean", true },
+  retry = { "boolean", false },
+  goal = { "string", "max" },
+  metric = { "string" },
+  dry_run = { "boolean", false },
+  plan = { "function" },
+  progress = { "boolean", true },
+}
+
+-- ---- checks ----
+
+local function check_choice(name, value, ...)
+  for _, known in ipairs { ... } do if value == known then return end end
+  options.raise(("sweep: %s must be %s, got '%s'"):format(name, table.concat({ ... }, " or "), tostring(value)))
+end
+
+local function is_file(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
+--- The script that this program runs, and its arguments; nil in the REPL.
+local function own_script()
+  local words = rawget(_G, "arg")
+  if type(words) ~= "table" or type(words[0]) ~= "string" or not words[0]:find("%.lua$") or not is_file(words[0]) then
+    return nil
+  end
+  return words[0], table.move(words, 1, #words, 1, {})
+end
+
+local function check_objective(o)
+  if o.workers > core.config().cores then
+    options.raise(("sweep: %d workers on %d cores: at most one worker a core"):format(o.workers, core.config().cores))
+  end
+  if not o.objective then options.raise("sweep: objective is required: function(params, trial), or a script's path") end
+  local script, arguments = own_script()
+  if type(o.objective) == "string" then
+    if not is_file(o.objective) then options.raise(("sweep: the objective %s is not there"):format(o.objective)) end
+    o.script, o.arguments, o.objective_kind, o.processes = o.objective, {}, "script", true
+  else
+    o.script, o.arguments, o.objective_kind, o.processes = script, arguments, "function", o.workers > 1
+    if o.processes and not script then
+      options.raise("sweep: workers > 1 with a function as objective starts the calling script again in each worker, "
+        .. "but there is none here (the REPL, or -e): put the sweep into a file, or give a script's path")
+    end
+  end
+end
+
+local function check_cores(o)
+  local cores = core.config().cores
+  if not o.threads then o.threads = o.processes and math.max(1, cores // o.workers) or core.threads() end
+  if o.workers * o.threads > cores then
+    options.raise(("sweep: %d workers x %d threads are more than the %d cores"):format(o.workers, o.threads, cores))
+  end
+end
+
+local function check(o)
+  if not o.dir then options.raise("sweep: dir is required: the folder of the sweep") end
+  if type(o.search) == "string" then check_choice("search", o.search, "grid", "random") end
+  check_choice("goal", o.goal, "max", "min")
+  if o.pruner and not pruner.is(o.pruner) then
+    options.raise("sweep: pruner must be sweep.asha{...} or sweep.median{...}")
+  end
+  check_objective(o)
+  check_cores(o)
+end
+
+-- ---- the whole ----
+
+local function machine()
+  local c = core.config()
+  return ("pelk %s, %s kernels, %d cores"):format(c.version, c.isa, c.cores)
+end
+
+local function announce(o, all)
+  local list = {}
+  for i, trial in ipairs(all) do list[i] = { id = trial.id, params = trial.params } end
+  o.journal:write { event = "sweep", name = o.name, goal = o.goal, metric = o.metric, machine = machine(),
+    columns = o.columns, trials = list }
+end
+
+--- A new folder for a trial that is run again by hand.
+local function again_folder(folder)
+  local n = 1
+  while core.list_dir(("%s/again-%d"):format(folder, n)) do n = n + 1 end
+  return ("%s/again-%d"):format(folder, n)
+end
+
+--- A trial run again by hand, apart from the sweep's files: the command of its row.
+local function again(folder, o)
+  local config = worker.options(folder)
+  config.folder, config.pruner, config.quiet = again_folder(folder), nil, false
+  here.write_config(config)
+  local outcome = here.run(config, o.objective)
+  return Results.make({ { id = config.id, params = config.params, state = outcome.state, value = outcome.value,
+    metrics = outcome.metrics or {}, curve = {}, error = outcome.error, seconds = outcome.seconds,
+    folder = config.folder } }, { dir = o.dir, name = o.name, goal = o.goal, metric = o.metric, machine = machine() })
+end
+
+local function count_done(trials, known)
+  local done, left = 0, {}
+  for _, trial in ipairs(trials) do
+    local k = known[trial.id]
+    if k and k.state == "done" then done = done + 1 else left[#left + 1] = trial end
+  end
+  return done, left
+end
+
+local function run(o, all)
+  local message
+  o.journal, message = Journal.open(o.dir, o.share)
+  if not o.journal then options.raise("sweep: " .. message) end
+  local ok, interrupted = pcall(function()
+    if next(o.known) and not o.resume then
+      options.raise(("sweep: %s holds a sweep already: resume = true goes on with it; another dir begins a new one")
+        :format(o.dir))
+    end
+    announce(o, all)
+    return Run.new(o):all()
+  end)
+  o.journal:close()
+  if not ok then error(interrupted, 0) end
+  local results = Results.read(o.dir)
+  results.interrupted = interrupted
+  if interrupted and o.progress then
+    io.stderr:write(("sweep stopped by %s; the same call goes on\n"):format(interrupted))
+  end
+  return results
+end
+
+--- Run a sweep, or go on with it: trials that are done do not run again, interrupted ones go on from checkpoints.
+-- @tab given
+--   dir: the folder (journal.jsonl, trials/ID/...);
+--   space: nested options; sweep.choice{...}, uniform(a,b), log_uniform(a,b), integer(a,b) say what varies;
+--   search="grid", "random" (trials=20, seed=1), or a list of tables that are laid over the space;
+--   constraint=function(params): false leaves a trial out;
+--   objective: function(params, trial), called in this process, or for workers > 1 in processes that run the calling
+--     script again; or the path of a script for a process a trial, in which sweep.trial() gives the trial. It returns a
+--     number, {value=, more numbers}, or nothing after trial:report or trial:train;
+--   workers=1 and threads (of each, default the cores divided): at most the cores together;
+--   pruner=sweep.asha{reduction=3, min_epochs=1} or sweep.median{warmup=1, min_trials=3};
+--   goal="max"|"min", metric: the column of pelk.train's rows that trial:train reports (default: EMA's or plain top-1);
+--   resume=true, retry=false: run failed trials again; name, progress=true;
+--   dry_run=false: give the plan instead; plan=function(params) -> {model=, image_size=, channels=, images=, batch=}
+-- Under mpirun or in a Slurm array each process takes its share of the trials and writes a journal of its own;
+-- sweep.merge(dir) makes them one.
+-- @treturn Results (sweep.read gives the same); interrupted: the name of the signal that ended it. With dry_run a plan.
+-- @raise for options that make no sense, and when another sweep runs in the folder
+function sweep.run(given)
+  local o = options.read("sweep", given, rules)
+  check(o)
+  local folder, is_worker = worker.asked()
+  if folder then
+    if is_worker then return worker.run(folder, o.objective) end
+    return again(folder, o)
+  end
+  local all = space.trials(o)
+  o.share, o.columns = share.of_environment(), space.columns(all)
+  o.trials = share.of(all, o.share)
+  o.known = Journal.fold(o.dir)
+  if o.dry_run then
+    local done, left = count_done(o.trials, o.known)
+    return plan.make(left, { columns = o.columns, done = done, workers = o.workers, plan = o.plan })
+  end
+  return run(o, all)
+end
+
+--- In a script that is an objective: its trial. Run by hand, without a sweep, the script gets one of the parameters
+-- given, in a folder of its own.
+-- @tab[opt] defaults parameters for a run by hand
+-- @string[opt="runs/trial"] out its folder then
+-- @treturn Trial id, params, folder, threads; report, train, model, finish
+function sweep.trial(defaults, out)
+  if here.current then return here.current end
+  local folder = worker.asked()
+  local config = folder and worker.options(folder) or { id = space.id(defaults or {}), params = defaults or {} }
+  config.folder = folder and again_folder(folder) or out or "runs/trial"
+  config.pruner = nil
+  here.current = assert(require("pelk.sweep.trial").open(config))
+  return here.current
+end
+
+show.part("pelk.sweep", sweep)
+getmetatable(sweep).__call = function(_, given) return sweep.run(given) end
+
+return sweep

@@ -1,0 +1,193 @@
+--- One trial: its parameters, its folder, and how an objective tells what it reached.
+--
+--     dir/trials/ID/  config.json    parameters, and how the trial is run
+--                     progress.jsonl one line a report; locked by the process that runs the trial
+--                     summary.csv    the same as a table
+--                     result.json    how it ended
+--                     log.txt        what a process of its own printed
+--                     run/           the folder of Trial:train
+local core = require("pelk.core")
+local cost = require("pelk.cost")
+local json = require("pelk.json")
+local options = require("pelk.options")
+local train = require("pelk.train").train
+local Journal = require("pelk.sweep.journal")
+local pruner = require("pelk.sweep.pruner")
+
+local Trial = {}
+Trial.__index = Trial
+Trial.__name = "pelk.Trial"
+
+--- What unwinds an objective that must not go on: state is "paused", "stopped" or "waiting" (a signal came).
+local Ended = { __tostring = function(e) return "the trial is " .. e.state end }
+function Trial.ended(e) return getmetatable(e) == Ended and e.state or nil end
+
+--- Begin, or go on with, a trial in a folder.
+-- @tab o id, params, folder; dir (of the sweep), goal, metric, pruner, threads
+-- @treturn Trial or nil, message, "taken" when another process runs it
+function Trial.open(o)
+  local ok, message = core.make_dir(o.folder)
+  if not ok then return nil, message end
+  local path = o.folder .. "/progress.jsonl"
+  local file, why, taken = core.journal(path)
+  if not file then return nil, why, taken end
+  return setmetatable({ id = o.id, params = o.params, folder = o.folder, threads = o.threads, dir = o.dir,
+    goal = o.goal or "max", metric = o.metric, pruner = o.pruner, file = file, metrics = {},
+    curve = Trial.curve(path) }, Trial)
+end
+
+--- What was reported so far: rows by epoch; of two reports of one epoch (a run that went on from an older checkpoint)
+-- the later.
+function Trial.curve(path)
+  local at, rows = {}, {}
+  for _, row in ipairs(Journal.lines(path)) do
+    if math.type(row.epoch) and math.type(row.value) then at[row.epoch] = row end
+  end
+  for _, row in pairs(at) do rows[#rows + 1] = row end
+  table.sort(rows, function(a, b) return a.epoch < b.epoch end)
+  return rows
+end
+
+local function check_finite(name, value)
+  if not math.type(value) or value ~= value or math.abs(value) == math.huge then
+    error(("trial: %s must be a finite number, got %s"):format(name, tostring(value)), 0)
+  end
+end
+
+--- Numbers that are finite, by name; raises for other values.
+function Trial:add_metrics(metrics)
+  if metrics ~= nil and type(metrics) ~= "table" then
+    options.raise(("trial: metrics must be a table of numbers, got %s"):format(type(metrics)))
+  end
+  for name, value in pairs(metrics or {}) do
+    if type(name) ~= "string" then options.raise("trial: metrics are numbers by name") end
+    check_finite(name, value)
+    self.metrics[name] = value
+  end
+end
+
+--- Tell how far the trial is.
+-- @int epoch
+-- @number value what the sweep compares
+-- @tab[opt] metrics other numbers by name
+-- @treturn string "stop" when the trial should end here (its pruner, or a signal): keep a checkpoint and return
+function Trial:report(epoch, value, metrics)
+  if not math.tointeger(epoch) then
+    options.raise(("report: epoch must be an integer, got %s"):format(tostring(epoch)))
+  end
+  check_finite("value", value)
+  self:add_metrics(metrics)
+  local row = { epoch = math.tointeger(epoch), value = value }
+  for name, number in pairs(metrics or {}) do row[name] = number end
+  local ok, message = self.file:append(json.encode(row))
+  if not ok then error("sweep: " .. message, 0) end
+  while #self.curve > 0 and self.curve[#self.curve].epoch >= row.epoch do table.remove(self.curve) end
+  self.curve[#self.curve + 1] = row
+  if self.pruner then
+    self.verdict = self.pruner:verdict(pruner.values(self.dir, self.goal), self.id, row.epoch)
+  end
+  if core.signal_seen() then self.verdict = "waiting" end
+  return self.verdict and "stop" or nil
+end
+
+--- How large a model is: parameters and multiply-adds (those that pelk executes), for the table and the report.
+-- @tparam Module m
+-- @tab given image_size, channels, as of m:count
+function Trial:model(m, given)
+  options.check_module("trial", m)
+  local count = cost.count(m, given)
+  self:add_metrics { params = count.params, macs = count.macs_run }
+end
+
+--- The value of a row of pelk.train: the metric asked for, or the best estimate of accuracy that there is.
+local function value_of(self, row)
+  if self.metric then
+    if not row[self.metric] then
+      error(("sweep: the metric is %s, but the run has none: rows have epoch, train_loss, eval_top1, ..."):format(
+        self.metric), 0)
+    end
+    return row[self.metric]
+  end
+  return row.ema_top1 or row.eval_top1 or row.train_top1
+end
+
+local function metrics_of(row)
+  return { top1 = row.ema_top1 or row.eval_top1, top5 = row.ema_top5 or row.eval_top5,
+    loss = row.ema_loss or row.eval_loss, train_loss = row.train_loss, images_per_second = row.images_per_s }
+end
+
+local function count_model(self, o)
+  local shape = type(o.train) == "table" and o.train.shape and o.train:shape()
+  if shape then pcall(self.model, self, o.model, { input = { 1, table.unpack(shape) } }) end
+end
+
+--- pelk.train in the trial's folder: what was begun goes on from its checkpoint, every epoch is reported, a pruner's
+-- word and signals end it with its state saved (the objective does not return then: the trial goes on another time).
+-- @tab given options of pelk.train except out and resume
+-- @treturn History
+function Trial:train(given)
+  local o = {}
+  for key, value in pairs(given) do o[key] = value end
+  if o.out or o.resume ~= nil then options.raise("trial:train: out and resume are the sweep's") end
+  o.out, o.resume, o.callbacks = self.folder .. "/run", true, {}
+  if o.progress == nil then o.progress = not self.quiet end
+  local epoch
+  for name, f in pairs(given.callbacks or {}) do
+    if name == "epoch" then epoch = f else o.callbacks[name] = f end
+  end
+  function o.callbacks.epoch(row, history)
+    local asked = epoch and epoch(row, history)
+    local stop = self:report(row.epoch, value_of(self, row), metrics_of(row))
+    if row.epoch == (o.epochs or 10) and self.verdict ~= "waiting" then self.verdict = nil end -- it is through
+    return stop or asked
+  end
+  count_model(self, o)
+  local history = train(o)
+  if history.interrupted then self.verdict = "waiting" end
+  if self.verdict then error(setmetatable({ state = self.verdict }, Ended)) end
+  return history
+end
+
+--- What a script reached in the end, where it is not its last report.
+function Trial:finish(value, metrics)
+  check_finite("value", value)
+  self:add_metrics(metrics)
+  self.final = value
+end
+
+--- The columns that some row has, epoch and value first.
+local function columns_of(curve)
+  local names, seen = {}, { epoch = true, value = true }
+  for _, row in ipairs(curve) do
+    for name in pairs(row) do
+      if not seen[name] then
+        seen[name] = true
+        names[#names + 1] = name
+      end
+    end
+  end
+  table.sort(names)
+  table.insert(names, 1, "value")
+  table.insert(names, 1, "epoch")
+  return names
+end
+
+--- summary.csv: the reports as a table.
+function Trial:write_summary()
+  local names = columns_of(self.curve)
+  local lines = { table.concat(names, ",") }
+  for _, row in ipairs(self.curve) do
+    local cells = {}
+    for i, name in ipairs(names) do cells[i] = row[name] and ("%.10g"):format(row[name]) or "" end
+    lines[#lines + 1] = table.concat(cells, ",")
+  end
+  return core.write_file(self.folder .. "/summary.csv", table.concat(lines, "\n") .. "\n")
+end
+
+function Trial:close() self.file:close() end
+
+function Trial:__tostring()
+  return ("trial %s: %s"):format(self.id, json.encode(self.params))
+end
+
+return Trial
