@@ -1,5 +1,5 @@
--- A PeLK of under a million parameters trained on Fashion-MNIST for as long as a lunch break: a convolutional stem, then
--- two stages of peripheral blocks whose kernels (27x27 and 13x13) reach over the whole map.
+-- A PeLK of under a million parameters trained on Fashion-MNIST for as long as a lunch break: a convolutional stem,
+-- then two stages of peripheral blocks whose kernels (27x27 and 13x13) reach over the whole map.
 --
 --   lua5.4 examples/fashion_mnist_best.lua [out=runs/fashion_best] [epochs=20] [lr=X] [batch=128] [seed=1] [limit=0]
 --
