@@ -7,7 +7,7 @@
 
 #define NV 3
 #define MR (VREGS / 4)
-enum { KC = 192, KC_TURNED = 3 * KC, LINE = 64 / sizeof(float) };
+enum { KC = 200, KC_TURNED = 3 * KC, LINE = 64 / sizeof(float) };
 
 static int64_t tiles_of(int64_t m) { return (m + MR - 1) / MR; }
 static int64_t tile_begin(int64_t m, int64_t i) { return m * i / tiles_of(m); } /* nearly the same height */

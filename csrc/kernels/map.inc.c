@@ -65,6 +65,13 @@ static inline vf grad_gelu1(vf x, vf g) {
     vf slope = v_mul(v_max(v_set1(-14.0f), v_min(v_set1(14.0f), x)), density);
     return v_mul(g, v_add(integral, slope));
 }
+PK_INLINE void gelu_both(const float *x, const float *g, float *y, float *dx, int n) {
+    const vf at = v_load_n(x, n), arrived = v_load_n(g, n);
+    vf density, integral = v_normal(at, &density);
+    const vf slope = v_mul(v_max(v_set1(-14.0f), v_min(v_set1(14.0f), at)), density);
+    v_store_n(y, v_mul(v_max(v_set1(-14.0f), at), integral), n);
+    v_store_n(dx, v_mul(arrived, v_add(integral, slope)), n);
+}
 static inline vf grad_silu1(vf x, vf g) { /* s (1 + x (1 - s)), 1 - s = e^-x s */
     x = v_max(v_set1(-80.0f), v_min(v_set1(80.0f), x));
     vf e = v_exp(v_neg(x)), s = v_div(v_set1(1.0f), v_add(v_set1(1.0f), e));
@@ -79,6 +86,11 @@ static inline vf grad_abs1(vf x, vf g) {
 
 void PK_NAME(grad_relu)(int64_t n, const float *y, const float *g, float *dx) { each2(n, y, g, dx, grad_relu1); }
 void PK_NAME(grad_gelu)(int64_t n, const float *x, const float *g, float *dx) { each2(n, x, g, dx, grad_gelu1); }
+void PK_NAME(gelu_and_grad)(int64_t n, const float *x, const float *g, float *y, float *dx) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) gelu_both(x + i, g + i, y + i, dx + i, VL);
+    if (i < n) gelu_both(x + i, g + i, y + i, dx + i, (int)(n - i));
+}
 void PK_NAME(grad_silu)(int64_t n, const float *x, const float *g, float *dx) { each2(n, x, g, dx, grad_silu1); }
 void PK_NAME(grad_sigmoid)(int64_t n, const float *y, const float *g, float *dx) { each2(n, y, g, dx, grad_sigmoid1); }
 void PK_NAME(grad_tanh)(int64_t n, const float *y, const float *g, float *dx) { each2(n, y, g, dx, grad_tanh1); }

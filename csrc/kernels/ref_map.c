@@ -55,6 +55,14 @@ GRAD(grad_tanh, 1 - y * y)
 GRAD(grad_sqrt, 0.5 / y)
 GRAD(grad_abs, x > 0 ? 1 : x < 0 ? -1 : 0)
 
+void PK_NAME(gelu_and_grad)(int64_t n, const float *v, const float *g, float *y, float *dx) {
+    for (int64_t i = 0; i < n; i++) {
+        double x = v[i], integral = normal_integral(x);
+        dx[i] = (float)(g[i] * (integral + x * normal_density(x)));
+        y[i] = (float)(x < -40 ? 0 : x * integral);
+    }
+}
+
 double PK_NAME(sum)(int64_t n, const float *x) {
     double s = 0;
     for (int64_t i = 0; i < n; i++) s += x[i];

@@ -1,6 +1,8 @@
 /* ONNX rules that several ops share. */
 #include "ops/onnx.h"
 
+#include <math.h>
+
 #include "core/checked.h"
 
 void pk_onnx_map1(pk_onnx *g, const char *type) {
@@ -12,6 +14,22 @@ void pk_onnx_map2(pk_onnx *g, const char *type) {
     pk_order order = pk_onnx_common_order(g);
     int a = pk_onnx_in(g, 0, order), b = pk_onnx_in(g, 1, order);
     pk_onnx_out(g, 0, pk_onnx_node2(g, type, a, b), order);
+}
+
+/* x * (1 + erf(x / sqrt 2)) * 0.5 */
+int pk_onnx_gelu(pk_onnx *g, int x) {
+    int erf = pk_onnx_node1(g, "Erf", pk_onnx_node2(g, "Div", x, pk_onnx_scalar(g, sqrt(2.0))));
+    int twice = pk_onnx_node2(g, "Mul", x, pk_onnx_node2(g, "Add", erf, pk_onnx_scalar(g, 1)));
+    return pk_onnx_node2(g, "Mul", twice, pk_onnx_scalar(g, 0.5));
+}
+
+int pk_onnx_layer_norm(pk_onnx *g, const pk_call *c, int x, int weight, int bias, double eps) {
+    int64_t channels = c->in[0]->shape[c->in[0]->ndim - 1];
+    int b = pk_onnx_vector(g, bias), w = c->in[weight] ? pk_onnx_vector(g, weight) : pk_onnx_filled(g, channels, 1);
+    int y = pk_onnx_node3(g, "LayerNormalization", x, w, b);
+    pk_onnx_set_int(g, "axis", -1);
+    pk_onnx_set_float(g, "epsilon", eps);
+    return y;
 }
 
 int pk_onnx_slice(pk_onnx *g, const pk_call *c, pk_order order, int64_t dim, int64_t start, int64_t length) {

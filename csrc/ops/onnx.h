@@ -54,6 +54,9 @@ bool pk_onnx_any_batch(const pk_onnx *g);
 /* Whole rules: an operator of the same meaning on each element, of one input or two. */
 void pk_onnx_map1(pk_onnx *g, const char *type);
 void pk_onnx_map2(pk_onnx *g, const char *type);
+/* The nodes of gelu, and of a layer norm over the last dimension (our order) with inputs weight and bias. */
+int pk_onnx_gelu(pk_onnx *g, int x);
+int pk_onnx_layer_norm(pk_onnx *g, const pk_call *c, int x, int weight, int bias, double eps);
 /* Conv of input 0, in channels-first order, with a weight value {O,I,kh,kw}, and the bias value or -1; before: zeros
  * above and to the left, the rest follows from the output's shape. Returns the value. */
 int pk_onnx_conv(pk_onnx *g, const pk_call *c, int weight, int bias, const int64_t kernel[2], const int64_t stride[2],

@@ -106,13 +106,8 @@ static void reference(const pk_call *c, const double *const *in, double *const *
 }
 
 static void onnx(pk_onnx *g, const pk_call *c) {
-    int64_t channels = c->in[0]->shape[c->in[0]->ndim - 1];
-    int x = pk_onnx_in(g, 0, PK_OWN_ORDER), bias = pk_onnx_vector(g, 2);
-    int weight = c->in[1] ? pk_onnx_vector(g, 1) : pk_onnx_filled(g, channels, 1);
-    int y = pk_onnx_node3(g, "LayerNormalization", x, weight, bias);
-    pk_onnx_set_int(g, "axis", -1);
-    pk_onnx_set_float(g, "epsilon", ((const layer_norm_params *)c->params)->eps);
-    pk_onnx_out(g, 0, y, PK_OWN_ORDER);
+    int x = pk_onnx_in(g, 0, PK_OWN_ORDER);
+    pk_onnx_out(g, 0, pk_onnx_layer_norm(g, c, x, 1, 2, ((const layer_norm_params *)c->params)->eps), PK_OWN_ORDER);
 }
 
 const pk_op pk_op_layer_norm = {

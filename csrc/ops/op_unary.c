@@ -70,14 +70,10 @@ ONNX(sqrt, "Sqrt")
 ONNX(abs, "Abs")
 ONNX(neg, "Neg")
 
-/* x * (1 + erf(x / sqrt 2)) * 0.5 */
 static void gelu_onnx(pk_onnx *g, const pk_call *c) {
     (void)c;
     pk_order order = pk_onnx_common_order(g);
-    int x = pk_onnx_in(g, 0, order);
-    int erf = pk_onnx_node1(g, "Erf", pk_onnx_node2(g, "Div", x, pk_onnx_scalar(g, sqrt(2.0))));
-    int twice = pk_onnx_node2(g, "Mul", x, pk_onnx_node2(g, "Add", erf, pk_onnx_scalar(g, 1)));
-    pk_onnx_out(g, 0, pk_onnx_node2(g, "Mul", twice, pk_onnx_scalar(g, 0.5)), order);
+    pk_onnx_out(g, 0, pk_onnx_gelu(g, pk_onnx_in(g, 0, order)), order);
 }
 
 static void silu_onnx(pk_onnx *g, const pk_call *c) {

@@ -90,6 +90,17 @@ static void check_maps(check_options *o, const pk_kernels *k, const pk_kernels *
     }
 }
 
+/* In place, as the tiles of an MLP use it. */
+static void check_gelu_and_grad(check_options *o, const pk_kernels *k, const pk_kernels *ref, pk_isa_level level) {
+    int64_t n = length(o);
+    float *x = drawn(o, n, -9, 9), *g = drawn(o, n, -2, 2), *y = check_floats(o, n), *dx = check_floats(o, n);
+    ref->gelu_and_grad(n, x, g, y, dx);
+    k->gelu_and_grad(n, x, g, x, g);
+    same(o, "gelu_and_grad y", level, x, y, n, 3e-7);
+    same(o, "gelu_and_grad dx", level, g, dx, n, 6e-7);
+    finish(o, "gelu_and_grad", level);
+}
+
 /* NaN, infinities, zeros, subnormals, the edges of exp. */
 static void check_special(check_options *o, const pk_kernels *k, const pk_kernels *ref, pk_isa_level level) {
     static const float special[] = {NAN,    INFINITY, -INFINITY, 0.0f,    -0.0f,   1e-40f,  -1e-40f,
@@ -277,6 +288,7 @@ int check_map(check_options *o) {
         check_special(o, k, ref, level);
         for (int round = 0; round < ROUNDS; round++) {
             check_maps(o, k, ref, level);
+            check_gelu_and_grad(o, k, ref, level);
             check_sums(o, k, ref, level);
             check_norms(o, k, ref, level);
             check_softmax(o, k, ref, level);
