@@ -264,6 +264,8 @@ pk_watch *pk_module_watch(pk_watch *w) {
     return was;
 }
 
+bool pk_module_watched(void) { return watch != NULL; }
+
 pk_status pk_module_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     *y = NULL;
     PK_RETURN_IF(!m->cls->forward, PK_EINVAL, "%s has no forward", m->cls->name);

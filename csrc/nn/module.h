@@ -102,6 +102,8 @@ typedef struct pk_watch {
     void (*saw)(struct pk_watch *w, pk_module *m, const pk_tensor *y, const pk_macs *macs, double seconds);
 } pk_watch;
 pk_watch *pk_module_watch(pk_watch *w);
+/* Is somebody watching? Then a module that can do its children's work in one op runs them one by one. */
+bool pk_module_watched(void);
 
 void pk_module_train(pk_module *m, bool training); /* of m and all below it: batch statistics, dropout, drop path */
 

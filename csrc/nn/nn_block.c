@@ -4,6 +4,7 @@
 #include "nn/args.h"
 #include "nn/block.h"
 #include "nn/merge.h"
+#include "nn/mlp_run.h"
 
 /* ---- Mlp ---- */
 
@@ -23,7 +24,9 @@ static pk_status mlp_build(pk_module *m) {
 }
 
 static pk_status mlp_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
+    pk_mlp_parts parts = {.fc1 = m->child[0].module, .fc2 = m->child[1].module};
     pk_tensor *hidden, *active;
+    if (pk_mlp_at_once(&parts)) return pk_mlp_run(&parts, x, y);
     PK_TRY(pk_module_forward_child(m, 0, x, &hidden));
     pk_status status = pk_run1(&pk_op_gelu, hidden, &active);
     pk_tensor_release(hidden);
@@ -72,21 +75,37 @@ static pk_status build(pk_module *m) {
     return pk_module_parameter(m, "gamma", 1, &o->channels, PK_INIT_CONSTANT, o->layer_scale);
 }
 
-static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
-    const options *o = m->options;
-    pk_tensor *h = pk_tensor_retain(x);
-    for (int i = 0; i < 3; i++) { /* mixer, norm, mlp */
-        pk_tensor *next;
-        pk_status status = pk_module_forward_child(m, i, h, &next);
-        pk_tensor_release(h);
-        PK_TRY(status);
-        h = next;
-    }
+enum { MIXER, NORM, MLP };
+
+/* Child i on *h, which it replaces. */
+static pk_status advance(pk_module *m, int i, pk_tensor **h) {
+    pk_tensor *next;
+    PK_TRY(pk_module_forward_child(m, i, *h, &next));
+    pk_tensor_release(*h);
+    *h = next;
+    return PK_OK;
+}
+
+static pk_status residual(pk_module *m, pk_tensor *h, pk_tensor *x, pk_tensor **y) {
     pk_tensor *in[] = {h, pk_module_tensor(m, "gamma"), x};
     pk_args args;
     pk_args_begin(&args, &pk_op_scale_residual);
-    pk_args_set(&args, "p", m->training ? o->drop_path : 0);
-    pk_status status = pk_args_run(&args, in, 3, y);
+    pk_args_set(&args, "p", m->training ? ((const options *)m->options)->drop_path : 0);
+    return pk_args_run(&args, in, 3, y);
+}
+
+static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
+    const options *o = m->options;
+    const pk_module *mlp = m->child[MLP].module;
+    pk_mlp_parts parts = {.norm = m->child[NORM].module, .fc1 = mlp->child[0].module, .fc2 = mlp->child[1].module,
+                          .gamma = pk_module_tensor(m, "gamma"), .shortcut = x,
+                          .drop_path = m->training ? o->drop_path : 0};
+    const bool at_once = pk_mlp_at_once(&parts);
+    pk_tensor *h = pk_tensor_retain(x);
+    pk_status status = advance(m, MIXER, &h);
+    if (status == PK_OK && !pk_mlp_takes_norm(&parts)) status = advance(m, NORM, &h);
+    if (status == PK_OK && !at_once) status = advance(m, MLP, &h);
+    if (status == PK_OK) status = at_once ? pk_mlp_run(&parts, h, y) : residual(m, h, x, y);
     pk_tensor_release(h);
     return status;
 }

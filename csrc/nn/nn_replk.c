@@ -4,6 +4,7 @@
 #include "nn/args.h"
 #include "nn/block.h"
 #include "nn/merge.h"
+#include "nn/mlp_run.h"
 
 typedef pk_replk_options options;
 
@@ -123,9 +124,13 @@ static pk_status ffn_build(pk_module *m) {
     return pk_add_pointwise_bn(m, "pw2", width, o->channels, false);
 }
 
+/* Once its batch norms are merged it is an MLP like others. */
 static pk_status ffn_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     static const pk_op *const activation[] = {NULL, &pk_op_gelu, NULL};
-    return residual_chain(m, activation, ((const ffn_options *)m->options)->drop_path, x, y);
+    const ffn_options *o = m->options;
+    const pk_mlp_parts parts = {.norm = m->child[0].module, .fc1 = m->child[1].module, .fc2 = m->child[2].module,
+                                .shortcut = x, .drop_path = m->training ? o->drop_path : 0};
+    return pk_mlp_takes_norm(&parts) ? pk_mlp_run(&parts, x, y) : residual_chain(m, activation, o->drop_path, x, y);
 }
 
 static void ffn_describe(const pk_module *m, char *text, size_t size) {

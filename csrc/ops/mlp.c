@@ -21,7 +21,7 @@ int64_t pk_mlp_hidden(const pk_mlp *m, int64_t chunk) {
 
 int64_t pk_mlp_widest(const pk_mlp *m) { return pk_min(m->hidden, CHUNK * PK_GEMM_STRIP); }
 
-int64_t pk_mlp_run(const pk_mlp *m, int64_t begin, int64_t end, float *factor) {
+int64_t pk_mlp_kept(const pk_mlp *m, int64_t begin, int64_t end, float *factor) {
     *factor = 1;
     if (!m->drop) return end;
     *factor = pk_drop_factor(m->drop, begin / m->sample);
@@ -63,7 +63,7 @@ static void activate(const pk_mlp *m, const pk_pixels *x, int64_t begin, int64_t
 static void finish_rows(const pk_mlp *m, int64_t begin, int64_t end, float *y) {
     for (int64_t r = begin, next; r < end; r = next) {
         float factor;
-        next = pk_mlp_run(m, r, end, &factor);
+        next = pk_mlp_kept(m, r, end, &factor);
         float *to = y + r * m->out;
         if (m->shortcut.at)
             pk_k()->residual_rows(next - r, m->out, to, m->out, m->gamma, factor,

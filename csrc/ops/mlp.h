@@ -42,7 +42,7 @@ int64_t pk_mlp_hidden(const pk_mlp *m, int64_t chunk);
 int64_t pk_mlp_widest(const pk_mlp *m); /* channels of the widest chunk */
 
 /* Pixels begin..end-1 have the same factor: the end of the run that begins at `begin`, and its factor. */
-int64_t pk_mlp_run(const pk_mlp *m, int64_t begin, int64_t end, float *factor);
+int64_t pk_mlp_kept(const pk_mlp *m, int64_t begin, int64_t end, float *factor);
 
 /* What goes into the first linear layer: x itself, or (then written to `to`) the normalised pixels. */
 pk_pixels pk_mlp_normed(const pk_mlp *m, int64_t begin, int64_t end, float *to, float *mean, float *rstd);

@@ -52,8 +52,8 @@ static bool keep_rows(const job *j, tile *t, float *to) {
     const int64_t out = j->m->out;
     bool any = false, whole = true;
     float factor;
-    for (int64_t r = t->begin; r < t->end; r = pk_mlp_run(j->m, r, t->end, &factor)) {
-        pk_mlp_run(j->m, r, t->end, &factor);
+    for (int64_t r = t->begin; r < t->end; r = pk_mlp_kept(j->m, r, t->end, &factor)) {
+        pk_mlp_kept(j->m, r, t->end, &factor);
         any |= factor != 0;
         whole &= factor == 1;
     }
@@ -61,7 +61,7 @@ static bool keep_rows(const job *j, tile *t, float *to) {
     if (whole || !any) return any;
     memcpy(to, j->dy + t->begin * out, (size_t)(t->rows * out) * sizeof *to);
     for (int64_t r = t->begin, next; r < t->end; r = next) {
-        next = pk_mlp_run(j->m, r, t->end, &factor);
+        next = pk_mlp_kept(j->m, r, t->end, &factor);
         pk_k()->scale((next - r) * out, to + (r - t->begin) * out, factor);
     }
     return true;
