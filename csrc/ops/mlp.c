@@ -3,6 +3,8 @@
  * each sums over its own chunks, and their sums are added in order. */
 #include "ops/mlp.h"
 
+#include <string.h>
+
 #include "core/alloc.h"
 #include "kernels/product.h"
 
@@ -42,7 +44,7 @@ typedef struct job {
     int64_t tiles, chunks, groups; /* groups of chunks share a tile */
     int64_t normed, hidden, scratch; /* floats of a worker's parts; of all of it */
     float *room, *partial;         /* partial: {groups,rows,out}, where there are several groups */
-    float *y;
+    float *last, *y;               /* last: what the second layer gives; y itself where it is not kept */
 } job;
 
 /* The first linear layer and GELU of one chunk, into `hidden`. */
@@ -59,17 +61,20 @@ static void activate(const pk_mlp *m, const pk_pixels *x, int64_t begin, int64_t
     if (!m->before) pk_k()->map_gelu(x->count * n, hidden, hidden);
 }
 
-/* y = shortcut + factor * gamma * y, in place. */
-static void finish_rows(const pk_mlp *m, int64_t begin, int64_t end, float *y) {
+/* y = shortcut + factor * gamma * last; last may be y. */
+static void finish_rows(const pk_mlp *m, int64_t begin, int64_t end, const float *last, float *y) {
     for (int64_t r = begin, next; r < end; r = next) {
         float factor;
         next = pk_mlp_kept(m, r, end, &factor);
+        const float *from = last + r * m->out;
         float *to = y + r * m->out;
         if (m->shortcut.at)
-            pk_k()->residual_rows(next - r, m->out, to, m->out, m->gamma, factor,
+            pk_k()->residual_rows(next - r, m->out, from, m->out, m->gamma, factor,
                                   m->shortcut.at + r * m->shortcut.stride, m->shortcut.stride, to);
         else if (m->gamma)
-            pk_k()->affine_rows(next - r, m->out, to, m->out, NULL, m->gamma, NULL, to);
+            pk_k()->affine_rows(next - r, m->out, from, m->out, NULL, m->gamma, NULL, to);
+        else if (from != to)
+            memcpy(to, from, (size_t)((next - r) * m->out) * sizeof *to);
         if (!m->shortcut.at && factor != 1) pk_k()->scale((next - r) * m->out, to, factor);
     }
 }
@@ -80,21 +85,21 @@ static void run_tile(void *context, int64_t index, int worker) {
     const int64_t tile = index / j->groups, group = index % j->groups;
     const int64_t begin = pk_chunk_begin(m->rows, j->tiles, tile), end = pk_chunk_begin(m->rows, j->tiles, tile + 1);
     const int64_t first = pk_chunk_begin(j->chunks, j->groups, group);
-    const int64_t last = pk_chunk_begin(j->chunks, j->groups, group + 1);
+    const int64_t behind = pk_chunk_begin(j->chunks, j->groups, group + 1);
     float *normed = j->room + worker * j->scratch, *hidden = normed + j->normed, *scratch = hidden + j->hidden;
-    float *y = j->groups > 1 ? j->partial + group * m->rows * m->out : j->y;
+    float *last = j->groups > 1 ? j->partial + group * m->rows * m->out : j->last;
     const bool keeps = group == 0 && m->mean;
     const pk_pixels x = pk_mlp_normed(m, begin, end, normed, keeps ? m->mean + begin : NULL,
                                       keeps ? m->rstd + begin : NULL);
-    for (int64_t c = first; c < last; c++) {
+    for (int64_t c = first; c < behind; c++) {
         const int64_t h0 = pk_mlp_hidden(m, c), h1 = pk_mlp_hidden(m, c + 1);
         activate(m, &x, begin, h0, h1, hidden, scratch);
         const pk_product p = {.tb = true, .m = end - begin, .n = m->out, .k = h1 - h0, .a = hidden, .lda = h1 - h0,
-                              .b = m->w2 + h0, .ldb = m->hidden, .bias = c == 0 ? m->b2 : NULL, .c = y + begin * m->out,
+                              .b = m->w2 + h0, .ldb = m->hidden, .bias = c == 0 ? m->b2 : NULL, .c = last + begin * m->out,
                               .ldc = m->out};
         pk_product_here(&p, c > first, scratch);
     }
-    if (j->groups == 1) finish_rows(m, begin, end, y);
+    if (j->groups == 1) finish_rows(m, begin, end, last, j->y);
 }
 
 /* The groups' sums, added in order. */
@@ -104,14 +109,14 @@ static void add_groups(void *context, int64_t index, int worker) {
     const pk_mlp *m = j->m;
     const int64_t chunks = pk_chunks(m->rows, 8), begin = pk_chunk_begin(m->rows, chunks, index);
     const int64_t end = pk_chunk_begin(m->rows, chunks, index + 1), at = begin * m->out, n = (end - begin) * m->out;
-    pk_k()->map_add(n, j->partial + at, j->partial + m->rows * m->out + at, j->y + at);
-    for (int64_t g = 2; g < j->groups; g++) pk_k()->add_to(n, j->y + at, j->partial + g * m->rows * m->out + at);
-    finish_rows(m, begin, end, j->y);
+    pk_k()->map_add(n, j->partial + at, j->partial + m->rows * m->out + at, j->last + at);
+    for (int64_t g = 2; g < j->groups; g++) pk_k()->add_to(n, j->last + at, j->partial + g * m->rows * m->out + at);
+    finish_rows(m, begin, end, j->last, j->y);
 }
 
 pk_status pk_mlp_forward(const pk_mlp *m, float *y) {
     if (m->rows < 1 || m->out < 1) return PK_OK;
-    job j = {.m = m, .y = y, .tiles = pk_ceil_div(m->rows, ROWS), .chunks = pk_mlp_chunks(m)};
+    job j = {.m = m, .last = m->last ? m->last : y, .y = y, .tiles = pk_ceil_div(m->rows, ROWS), .chunks = pk_mlp_chunks(m)};
     const int64_t rows = pk_ceil_div(m->rows, j.tiles);
     j.groups = pk_min(j.chunks, pk_ceil_div(TASKS, j.tiles));
     j.normed = m->norm == PK_MLP_NONE ? 0 : pk_round_up(rows * m->in, 16);

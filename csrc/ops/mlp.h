@@ -21,10 +21,14 @@ typedef struct pk_mlp {
     int64_t sample;                /* pixels of a sample */
     float *mean, *rstd;            /* {rows} each: written by forward, read by backward */
     float *before;                 /* {rows,hidden}: what goes into the GELU; null: backward computes it again */
+    float *last;                   /* {rows,out}: what the second layer gave, for gamma's gradient; null: not kept */
 } pk_mlp;
 
 /* y {rows,out} packed. */
 pk_status pk_mlp_forward(const pk_mlp *m, float *y);
+
+/* Does backward want `last` for the gradient of gamma? By the sizes alone. */
+static inline bool pk_mlp_keeps_last(int64_t rows, int64_t hidden) { return rows < hidden; }
 
 /* Where gradients go; each may be null. */
 typedef struct pk_mlp_grads {

@@ -2,8 +2,9 @@
  * hidden values again (or reads what went into the GELU), and adds to the chunk's part of the weight gradients, which stays
  * in the second cache. Spans' weight gradients and chunks' input gradients are added in order afterwards.
  *
- * With D = sum over the pixels of (keep * dy)' h, dw2 is D with its rows times gamma, and the gradient of gamma[o] is
- * <w2[o], D[o]> + b2[o] * sum of keep * dy[o]: what the second layer gave is neither kept nor made again. */
+ * Gamma: with D = sum over the pixels of (keep * dy)' h, dw2 is D with its rows times gamma, and the gradient of gamma[o]
+ * is <w2[o], D[o]> + b2[o] * sum of keep * dy[o]: what the second layer gave is neither kept nor made again. Where there
+ * are fewer pixels than hidden channels a pass over D costs more than keeping it, and gamma's gradient is a sum over it. */
 #include "ops/mlp.h"
 
 #include <string.h>
@@ -22,6 +23,7 @@ typedef struct job {
     const float *dy;
     int64_t spans, chunks, tile, widest; /* pixels of a tile; hidden channels of a chunk: at most */
     bool wants_w2, wants_w1, wants_x;
+    bool by_weights;                     /* gamma's gradient comes from D; then dw2 is scaled at the end */
     float *room, *normed, *kept, *scaled, *hidden, *slope, *sums, *scratch; /* of worker 0; the others' behind */
     int64_t stride;                                                      /* floats from one worker's to the next */
     float *w2, *w1;        /* {spans,out,hidden}, {spans,hidden,in}: from the second span on where the first has a target */
@@ -93,9 +95,9 @@ static void add_sums(const tile *t, const float *rows, int64_t width, float *tot
 
 static void add_gradients(const job *j, const tile *t) {
     const pk_mlp *m = j->m;
-    const pk_product to_w2 = {.ta = true, .m = m->out, .n = t->width, .k = t->rows, .a = t->dy, .lda = m->out,
-                              .b = t->hidden, .ldb = t->width, .c = j->wants_w2 ? w2_of(j, t->span) + t->h0 : NULL,
-                              .ldc = m->hidden};
+    const pk_product to_w2 = {.ta = true, .m = m->out, .n = t->width, .k = t->rows,
+                              .a = j->by_weights ? t->dy : t->scaled, .lda = m->out, .b = t->hidden, .ldb = t->width,
+                              .c = j->wants_w2 ? w2_of(j, t->span) + t->h0 : NULL, .ldc = m->hidden};
     const pk_product to_w1 = {.ta = true, .m = t->width, .n = m->in, .k = t->rows, .a = t->slope, .lda = t->width,
                               .b = t->x.at, .ldb = t->x.stride,
                               .c = j->wants_w1 ? w1_of(j, t->span) + t->h0 * m->in : NULL, .ldc = m->in};
@@ -165,11 +167,12 @@ static void finish_w2(void *context, int64_t o, int worker) {
     float *row = w2_of(j, 0) + o * m->hidden, dy = 0;
     for (int64_t s = 1; s < j->spans; s++) pk_k()->add_to(m->hidden, row, w2_of(j, s) + o * m->hidden);
     for (int64_t s = 0; j->dy_sum && s < j->spans; s++) dy += j->dy_sum[s * m->out + o];
+    if (!j->by_weights) return;
     if (to->gamma) {
         const double own = pk_k()->dot(m->hidden, row, m->w2 + o * m->hidden);
         to->gamma[o] = (float)(own + (m->b2 ? (double)m->b2[o] * (double)dy : 0));
     }
-    if (to->w2 && m->gamma) pk_k()->scale(m->hidden, row, m->gamma[o]);
+    if (to->w2) pk_k()->scale(m->hidden, row, m->gamma[o]);
 }
 
 static void finish_w1(void *context, int64_t h, int worker) {
@@ -191,6 +194,34 @@ static void finish_biases(const job *j) {
         for (int64_t s = 0; s < j->spans; s++) sum += j->dy_sum[s * m->out + o];
         j->to->b2[o] = m->gamma ? sum * m->gamma[o] : sum;
     }
+}
+
+/* Gamma's gradient from what the second layer gave. */
+static void add_gamma(void *context, int64_t begin, int64_t end, int worker, float *partial) {
+    (void)worker;
+    const job *j = context;
+    const pk_mlp *m = j->m;
+    for (int64_t r = begin, next; r < end; r = next) {
+        float factor, *own = partial + m->out;
+        next = pk_mlp_kept(m, r, end, &factor);
+        if (factor == 0) continue;
+        pk_k()->channel_dot(next - r, m->out, m->last + r * m->out, m->out, NULL, j->dy + r * m->out, m->out, own);
+        pk_k()->scale(m->out, own, factor);
+        pk_k()->add_to(m->out, partial, own);
+    }
+}
+
+static pk_status finish_gamma(const job *j) {
+    const pk_mlp *m = j->m;
+    const int64_t bytes = 2 * m->out * (int64_t)sizeof(float); /* sums, and the last run's */
+    float *sums = pk_alloc(bytes);
+    if (!sums) return pk_no_memory(bytes);
+    const pk_sum sum = {1, m->rows, pk_chunks(m->rows, 32768 / pk_max(1, m->out)), PK_SUM_BLOCK, 2 * m->out, add_gamma,
+                        (void *)j};
+    pk_status status = pk_sum_run(&sum, sums);
+    if (status == PK_OK) memcpy(j->to->gamma, sums, (size_t)bytes / 2);
+    pk_free(sums);
+    return status;
 }
 
 /* The chunks' gradients of some pixels, added; then the norm's. */
@@ -252,7 +283,8 @@ static int64_t lay_out(job *j, float *base) {
 
 static pk_status add_up(job *j) {
     const pk_mlp *m = j->m;
-    if (j->wants_w2) pk_parallel(m->out, finish_w2, j);
+    if (j->wants_w2 && (j->spans > 1 || j->by_weights)) pk_parallel(m->out, finish_w2, j);
+    if (j->to->gamma && !j->by_weights) PK_TRY(finish_gamma(j));
     if (j->wants_w1 && j->spans > 1) pk_parallel(m->hidden, finish_w1, j);
     finish_biases(j);
     if (j->wants_x) PK_TRY(finish_norm(j));
@@ -280,7 +312,8 @@ pk_status pk_mlp_backward(const pk_mlp *m, const float *dy, const pk_mlp_grads *
     const int64_t tiles = pk_ceil_div(m->rows, ROWS);
     j.spans = pk_min(tiles, pk_ceil_div(TASKS, j.chunks));
     j.tile = pk_min(m->rows, ROWS);
-    j.wants_w2 = to->w2 || to->gamma;
+    j.by_weights = m->gamma && !pk_mlp_keeps_last(m->rows, m->hidden);
+    j.wants_w2 = to->w2 || (to->gamma && j.by_weights);
     j.wants_w1 = to->w1 != NULL;
     j.wants_x = to->x || to->norm_weight || to->norm_bias;
     const int64_t bytes = lay_out(&j, NULL) * (int64_t)sizeof(float);

@@ -5,21 +5,22 @@
 #include "ops/onnx.h"
 
 enum { X, W1, B1, W2, B2, NORM_WEIGHT, NORM_BIAS, GAMMA, SHORTCUT };
-enum { MEAN, RSTD, BEFORE }; /* saved */
+enum { MEAN, RSTD, BEFORE, LAST }; /* saved */
+typedef enum recomputing { AUTO, ALWAYS, NEVER } recomputing;
 
 typedef struct mlp_params {
     pk_drop_params drop; /* first: its fields are shared */
     int norm;            /* pk_mlp_norm */
     double eps;
-    bool recompute;
+    int recompute;       /* recomputing */
 } mlp_params;
 
 static const pk_field fields[] = {
     {"norm", PK_ENUM, offsetof(mlp_params, norm), .def = PK_MLP_NONE, .choices = "none|layer",
      .doc = "normalise x over its channels first"},
     {"eps", PK_FLOAT, offsetof(mlp_params, eps), .def = 1e-6, .min = 0, .max = 1, .doc = "added to the norm's variance"},
-    {"recompute", PK_BOOL, offsetof(mlp_params, recompute), .def = 1,
-     .doc = "backward makes the hidden values again; false: what goes into the GELU is kept for it"},
+    {"recompute", PK_ENUM, offsetof(mlp_params, recompute), .def = AUTO, .choices = "auto|always|never",
+     .doc = "does backward make the hidden values again, or are they kept? auto: kept where they are fewer than weights"},
     PK_DROP_FIELDS,
 };
 
@@ -64,7 +65,7 @@ static pk_mlp mlp_of(const pk_call *c) {
     pk_mlp m = {.x = pk_pixels_of(x), .hidden = c->in[W1]->shape[0], .out = c->in[W2]->shape[0], .norm = p->norm,
                 .eps = p->eps, .w1 = values(c, W1), .b1 = values(c, B1), .w2 = values(c, W2), .b2 = values(c, B2),
                 .norm_weight = values(c, NORM_WEIGHT), .norm_bias = values(c, NORM_BIAS), .gamma = values(c, GAMMA),
-                .mean = kept(c, MEAN), .rstd = kept(c, RSTD), .before = kept(c, BEFORE)};
+                .mean = kept(c, MEAN), .rstd = kept(c, RSTD), .before = kept(c, BEFORE), .last = kept(c, LAST)};
     m.rows = m.x.count;
     m.in = m.x.channels;
     m.sample = x->shape[0] ? m.rows / x->shape[0] : 0;
@@ -72,11 +73,25 @@ static pk_mlp mlp_of(const pk_call *c) {
     return m;
 }
 
-static pk_status forward(pk_call *c) {
+static bool keeps_hidden(const pk_call *c, int64_t rows) {
     const mlp_params *p = c->params;
+    const int64_t weights = pk_numel(c->in[W1]) + pk_numel(c->in[W2]);
+    return p->recompute == NEVER || (p->recompute == AUTO && rows * c->in[W1]->shape[0] <= weights);
+}
+
+static pk_status save(pk_call *c) {
     const int64_t rows = pk_span(c->in[X], 0, c->in[X]->ndim - 1);
-    for (int i = MEAN; c->keep && p->norm != PK_MLP_NONE && i <= RSTD; i++) PK_TRY(pk_save_floats(c, i, rows));
-    if (c->keep && !p->recompute) PK_TRY(pk_save_floats(c, BEFORE, rows * c->in[W1]->shape[0]));
+    if (((const mlp_params *)c->params)->norm != PK_MLP_NONE) {
+        PK_TRY(pk_save_floats(c, MEAN, rows));
+        PK_TRY(pk_save_floats(c, RSTD, rows));
+    }
+    if (keeps_hidden(c, rows)) PK_TRY(pk_save_floats(c, BEFORE, rows * c->in[W1]->shape[0]));
+    if (!c->needs[GAMMA] || !pk_mlp_keeps_last(rows, c->in[W1]->shape[0])) return PK_OK;
+    return pk_save_floats(c, LAST, rows * c->in[W2]->shape[0]);
+}
+
+static pk_status forward(pk_call *c) {
+    if (c->keep) PK_TRY(save(c));
     pk_mlp m = mlp_of(c);
     if (c->in[SHORTCUT]) m.shortcut = pk_pixels_of(c->in[SHORTCUT]);
     return pk_mlp_forward(&m, pk_f32(c->out[0]));
@@ -202,12 +217,12 @@ const pk_op pk_op_mlp = {
     .macs = macs,
     .cases = (const char *const[]){
         "x:1x1 w1:1x1 w2:1x1", "x:3x2x5x7 w1:13x7 b1:13 w2:4x13 b2:4",
-        "x:3x2x2x17 w1:50x17 b1:50 w2:17x50 b2:17 norm_weight:17 norm_bias:17 gamma:17 shortcut:3x2x2x17 | norm=layer",
-        "x:4x3x9 w1:21x9 w2:9x21 gamma:9 shortcut:4x3x9 | norm=layer eps=0.01 recompute=false",
+        "x:3x2x2x17 w1:50x17 b1:50 w2:17x50 b2:17 norm_weight:17 norm_bias:17 gamma:17 shortcut:3x2x2x17 | norm=layer recompute=always",
+        "x:4x3x9 w1:21x9 w2:9x21 gamma:9 shortcut:4x3x9 | norm=layer eps=0.01 recompute=never",
         "x:5x3x6 w1:11x1x1x6 b1:11 w2:6x1x1x11 b2:6 gamma:6 shortcut:5x3x6 | p=0.5 seed=3",
-        "x:6x2x8 w1:9x8 b1:9 w2:5x9 b2:5 norm_bias:8 | norm=layer p=0.4 seed=11 recompute=false",
+        "x:6x2x8 w1:9x8 b1:9 w2:5x9 b2:5 norm_bias:8 | norm=layer p=0.4 seed=11 recompute=never",
         "x:2x3x5 w1:7x5 b1:7 w2:5x7 b2:5 gamma:5 shortcut:2x3x5 | p=1 seed=1",
         "x:2x30x20x6 w1:25x6 b1:25 w2:6x25 b2:6 norm_weight:6 norm_bias:6 gamma:6 shortcut:2x30x20x6 | norm=layer p=0.3 seed=5",
         "x:1x260x3 w1:1100x3 b1:1100 w2:5x1100 b2:5 gamma:5 | norm=layer",
-        "x:2x11x4 w1:1100x4 b1:1100 w2:4x1100 b2:4 gamma:4 shortcut:2x11x4 | recompute=false", NULL},
+        "x:2x11x4 w1:1100x4 b1:1100 w2:4x1100 b2:4 gamma:4 shortcut:2x11x4 | recompute=never", NULL},
 };

@@ -98,6 +98,7 @@ static pk_status fill(pk_params *p, pk_module *m, const char *const *no_decay) {
     PK_TRY(pk_tensor_zeros(PK_FLOAT32, 1, &p->total, &p->values));
     PK_TRY(pk_tensor_zeros(PK_FLOAT32, 1, &p->total, &p->grads));
     for (int64_t i = 0; i < p->count; i++) PK_TRY(move_in(p, &p->param[i]));
+    pk_memory_trim(); /* where the parameters were: blocks of sizes that nobody will ask for */
     p->values->storage->owner = p;
     for (int64_t i = 0; i < p->count; i++)
         if (p->param[i].tensor->mask) return pk_params_adopt_masks(p);

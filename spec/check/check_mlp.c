@@ -59,7 +59,7 @@ static pk_status fused(net *n, pk_tensor **y) {
     pk_schema_defaults(op->fields, op->nfields, params, op->params_size);
     pk_schema_set(op->fields, op->nfields, params, "norm", n->norm);
     pk_schema_set(op->fields, op->nfields, params, "p", n->drop);
-    pk_schema_set(op->fields, op->nfields, params, "recompute", n->recompute);
+    pk_schema_set(op->fields, op->nfields, params, "recompute", n->recompute ? 1 : 2);
     return pk_apply1(op, params, n->input, INPUTS, y);
 }
 
