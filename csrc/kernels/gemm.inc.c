@@ -124,6 +124,7 @@ PK_INLINE void tile(const tile_args *t, const int rows, const int vectors) {
     enum { STEP = 16 };
     vf acc[MR][NV];
     if (!t->turned) ask_for_results(t, rows, vectors);
+#pragma GCC unroll 3
     for (int v = 0; v < vectors; v++) {
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) acc[i][v] = v_zero();
