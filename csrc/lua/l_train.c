@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/crc32c.h"
@@ -75,6 +76,16 @@ static int signal_seen(lua_State *L) {
     return 1;
 }
 
+/*** sleep(seconds): at most an hour; a signal ends it. */
+static int sleep_for(lua_State *L) {
+    lua_Number seconds = luaL_checknumber(L, 1);
+    luaL_argcheck(L, seconds >= 0 && seconds <= 3600, 1, "0 to 3600 seconds were expected");
+    struct timespec t = {.tv_sec = (time_t)seconds};
+    t.tv_nsec = (long)((seconds - (lua_Number)t.tv_sec) * 1e9);
+    nanosleep(&t, NULL);
+    return 0;
+}
+
 /*** make_dir(path) -> true, or nil, message: the folder and those above it, where missing. */
 static int make_dir(lua_State *L) {
     char path[4096];
@@ -102,7 +113,7 @@ static int make_dir(lua_State *L) {
 static const luaL_Reg functions[] = {{"topk_hits", topk_hits}, {"confusion", confusion}, {"crc32c", crc32c},
                                      {"random_state", random_state},
                                      {"set_random_state", set_random_state}, {"terminal", terminal},
-                                     {"make_dir", make_dir}, {"with_signals", with_signals},
+                                     {"make_dir", make_dir}, {"sleep", sleep_for}, {"with_signals", with_signals},
                                      {"signal_seen", signal_seen}, {NULL, NULL}};
 
 void l_open_train(lua_State *L) { luaL_setfuncs(L, functions, 0); }

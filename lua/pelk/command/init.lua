@@ -1,4 +1,4 @@
---- The `pelk` command: train, eval, predict, summary, export, bench.
+--- The `pelk` command: train, eval, predict, summary, export, bench, sweep.
 -- Exit status: 0 done, 1 failed, 2 wrong use; 128 + the signal's number (130 SIGINT, 143 SIGTERM, 138 SIGUSR1) when a
 -- signal stopped training and the state is saved.
 -- @module pelk.command
@@ -6,7 +6,7 @@
 local flags = require("pelk.command.flags")
 local options = require("pelk.options")
 
-local commands = { "train", "eval", "predict", "summary", "export", "bench" }
+local commands = { "train", "eval", "predict", "summary", "export", "bench", "sweep" }
 
 local overview = [[
 pelk: train and use large-kernel ConvNets on CPUs.
@@ -17,6 +17,7 @@ pelk: train and use large-kernel ConvNets on CPUs.
   pelk summary  layers, parameters and operations of a model
   pelk export   weights for other programs: safetensors, merged for inference, ONNX
   pelk bench    how fast a model trains and infers on this machine
+  pelk sweep    run a sweep's script, or show what a sweep found
 
 pelk COMMAND --help explains a command. A first run, four minutes on two cores:
 

@@ -9,6 +9,9 @@ local here = {}
 --- The trial that runs in this process at the moment: what sweep.trial() gives to a script.
 here.current = nil
 
+--- Status of a process whose trial is run by another one already.
+here.BUSY = 75
+
 local function read_json(path)
   local file = io.open(path, "rb")
   if not file then return nil end
@@ -39,27 +42,67 @@ local function settle(trial, given)
   return trial.final or last.value
 end
 
+-- ---- what an objective may do to us ----
+
+--- Text that JSON can say: what is no UTF-8 becomes "?".
+function here.utf8_text(text) return utf8.len(text) and text or (text:gsub("[\128-\255]", "?")) end
+
 local function explain(e)
-  if Trial.ended(e) then return e end
-  local text = type(e) == "string" and e or tostring(e)
-  return debug.traceback(text, 2)
+  if type(e) == "table" and (Trial.ended(e) or e.exit) then return e end
+  local shown, text = pcall(tostring, e)
+  return here.utf8_text(debug.traceback(shown and type(text) == "string" and text or type(e), 2))
+end
+
+--- f() in which os.exit ends the objective and not the process: other trials wait.
+local function without_exit(f)
+  local exit = os.exit
+  rawset(os, "exit", function(code) error({ exit = code == nil or code == true or code == 0 or code }, 0) end)
+  local results = table.pack(pcall(f))
+  rawset(os, "exit", exit)
+  return table.unpack(results, 1, results.n)
+end
+
+local LOOK_EVERY = 1000000 -- instructions of Lua between looks for a signal
+
+--- f() in which a signal ends Lua code that reports nothing; pelk.train sees signals itself and saves.
+local function interruptible(trial, f)
+  if debug.gethook() then return f() end -- a debugger's
+  debug.sethook(function()
+    if core.signal_seen() and not trial.training then error(Trial.end_as("waiting"), 0) end
+  end, "", LOOK_EVERY)
+  local results = table.pack(pcall(f))
+  debug.sethook()
+  if not results[1] then error(results[2], 0) end
+  return table.unpack(results, 2, results.n)
+end
+
+--- What the objective gave, or how it ended instead: true and the value, or false and a message or an Ended.
+local function attempt(trial, objective)
+  local function explained() return xpcall(objective, explain, trial.params, trial) end
+  local fine, ok, given = without_exit(function() return interruptible(trial, explained) end)
+  if not fine then return false, ok end -- a signal, outside the objective
+  if not ok and type(given) == "table" and given.exit then
+    if given.exit ~= true then return false, ("the objective called os.exit(%s)"):format(tostring(given.exit)) end
+    ok, given = true, nil
+  end
+  if not ok then return false, given end
+  return pcall(settle, trial, given)
 end
 
 --- The objective called, and what came of it: {state, value, metrics, error}.
 local function call(trial, objective)
-  local value
-  local ok, message = xpcall(function() value = settle(trial, objective(trial.params, trial)) end, explain)
+  local ok, value = attempt(trial, objective)
   local outcome = { metrics = trial.metrics }
-  local state = not ok and Trial.ended(message) or ok and trial.verdict
+  local state = not ok and Trial.ended(value) or ok and trial.verdict
   local last = trial.curve[#trial.curve]
   if state then
     outcome.state, outcome.value = state, last and last.value
   elseif ok then
     outcome.state, outcome.value = "done", value
-  elseif core.signal_seen() or tostring(message):find("interrupted!", 1, true) then
+  elseif core.signal_seen() then
     outcome.state = "waiting"
   else
-    outcome.state, outcome.error = "failed", message
+    outcome.state, outcome.error = "failed", value
   end
   return outcome
 end

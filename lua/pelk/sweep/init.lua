@@ -27,7 +27,8 @@ local space = require("pelk.sweep.space")
 local worker = require("pelk.sweep.worker")
 
 local sweep = { choice = space.choice, uniform = space.uniform, log_uniform = space.log_uniform,
-  integer = space.integer, asha = pruner.asha, median = pruner.median, read = Results.read, merge = Run.merge }
+  integer = space.integer, asha = pruner.asha, median = pruner.median, read = Results.read,
+  merge = require("pelk.sweep.merge") }
 
 local rules = {
   space = { "table" },
@@ -90,10 +91,15 @@ local function check_objective(o)
   end
 end
 
+--- As many threads for each worker as the cores allow; more than them only when the environment says so.
 local function check_cores(o)
   local cores = core.config().cores
-  if not o.threads then o.threads = o.processes and math.max(1, cores // o.workers) or core.threads() end
-  if o.workers * o.threads > cores then
+  if o.workers > cores then
+    options.raise(("sweep: %d workers on %d cores: at most one worker a core"):format(o.workers, cores))
+  end
+  if not o.threads then
+    o.threads = o.processes and math.max(1, cores // o.workers) or core.threads()
+  elseif o.workers * o.threads > cores then
     options.raise(("sweep: %d workers x %d threads are more than the %d cores"):format(o.workers, o.threads, cores))
   end
 end
@@ -150,11 +156,21 @@ local function count_done(trials, known)
   return done, left
 end
 
+--- Say what a crash left in the journals, before the next writer cuts it off.
+local function tell_damage(o)
+  local _, damaged = Journal.events(o.dir)
+  if damaged > 0 and o.progress then
+    io.stderr:write(("sweep: %s: %d damaged lines of the journal are left out\n"):format(o.dir, damaged))
+  end
+end
+
 local function run(o, all)
   local message
+  tell_damage(o)
   o.journal, message = Journal.open(o.dir, o.share)
   if not o.journal then options.raise("sweep: " .. message) end
   local ok, interrupted = pcall(function()
+    o.known = Journal.fold(o.dir) -- now that nobody else writes there
     if next(o.known) and not o.resume then
       options.raise(("sweep: %s holds a sweep already: resume = true goes on with it; another dir begins a new one")
         :format(o.dir))
@@ -182,10 +198,11 @@ end
 --     script again; or the path of a script for a process a trial, in which sweep.trial() gives the trial. It returns a
 --     number, {value=, more numbers}, or nothing after trial:report or trial:train;
 --   workers=1 and threads (of each, default the cores divided): at most the cores together;
---   pruner=sweep.asha{reduction=3, min_epochs=1} or sweep.median{warmup=1, min_trials=3};
+--   pruner=sweep.asha{reduction=3, min_epochs=1, max_epochs=} or sweep.median{warmup=1, min_trials=3};
 --   goal="max"|"min", metric: the column of pelk.train's rows that trial:train reports (default: EMA's or plain top-1);
 --   resume=true, retry=false: run failed trials again; name, progress=true;
---   dry_run=false: give the plan instead; plan=function(params) -> {model=, image_size=, channels=, images=, batch=}
+--   dry_run=false: give the plan instead: parameters, multiply-adds and time of each trial. The objective is called up
+--     to its trial:train for it; or plan=function(params) -> {model=, image_size=, channels=, images=, batch=} says it
 -- Under mpirun or in a Slurm array each process takes its share of the trials and writes a journal of its own;
 -- sweep.merge(dir) makes them one.
 -- @treturn Results (sweep.read gives the same); interrupted: the name of the signal that ended it. With dry_run a plan.
@@ -194,6 +211,7 @@ function sweep.run(given)
   local o = options.read("sweep", given, rules)
   check(o)
   local folder, is_worker = worker.asked()
+  if folder and not worker.is_of(folder, o.dir) then return Results.read(o.dir) end -- another sweep of the same script
   if folder then
     if is_worker then return worker.run(folder, o.objective) end
     return again(folder, o)
@@ -201,10 +219,11 @@ function sweep.run(given)
   local all = space.trials(o)
   o.share, o.columns = share.of_environment(), space.columns(all)
   o.trials = share.of(all, o.share)
-  o.known = Journal.fold(o.dir)
   if o.dry_run then
-    local done, left = count_done(o.trials, o.known)
-    return plan.make(left, { columns = o.columns, done = done, workers = o.workers, plan = o.plan })
+    local done, left = count_done(o.trials, (Journal.fold(o.dir)))
+    local objective = o.objective_kind == "script" and function() worker.run_script(o) end or o.objective
+    return plan.make(left, { columns = o.columns, done = done, workers = o.workers, threads = o.threads,
+      objective = objective, plan = o.plan })
   end
   return run(o, all)
 end

@@ -21,20 +21,21 @@ end
 
 --- Add an event; what cannot be written ends the sweep.
 function Journal:write(event)
-  event.time = os.time()
+  event.time = event.time or os.time()
   local ok, message = self.file:append(json.encode(event))
   if not ok then error("sweep: " .. message, 0) end
 end
 
 function Journal:close() self.file:close() end
 
---- The whole lines of a file that are JSON, in order, and how many are not.
+--- The lines of a file that are JSON, in order, and how many are not. A last line without an end was torn by a crash;
+-- it counts as damaged, whatever it says, for the next writer cuts it off.
 function Journal.lines(path)
   local out, bad = {}, 0
   local file = io.open(path, "rb")
   if not file then return out, bad end
-  for line in file:lines() do
-    local event = json.decode(line)
+  for line in file:lines("L") do
+    local event = line:sub(-1) == "\n" and json.decode(line)
     if type(event) == "table" then out[#out + 1] = event else bad = bad + 1 end
   end
   file:close()
@@ -55,40 +56,79 @@ function Journal.paths(dir)
   return names
 end
 
+--- What a trial reported, rows by epoch: a report takes back those of its epoch and later ones, which a run that went
+-- on from an older checkpoint makes again.
+-- @string path its progress.jsonl
+function Journal.curve(path)
+  local rows = {}
+  for _, row in ipairs(Journal.lines(path)) do
+    if math.type(row.epoch) and math.type(row.value) then
+      while #rows > 0 and rows[#rows].epoch >= row.epoch do table.remove(rows) end
+      rows[#rows + 1] = row
+    end
+  end
+  return rows
+end
+
+--- The events of all journals of a folder by time, those of one journal in their order; and how many lines are
+-- damaged.
+function Journal.events(dir)
+  local all, damaged = {}, 0
+  for _, path in ipairs(Journal.paths(dir)) do
+    local events, bad = Journal.lines(path)
+    local time = 0
+    damaged = damaged + bad
+    for _, event in ipairs(events) do
+      time = math.max(time, math.type(event.time) and event.time or 0) -- clocks are set back now and then
+      all[#all + 1] = { time = time, order = #all, event = event }
+    end
+  end
+  table.sort(all, function(a, b)
+    if a.time ~= b.time then return a.time < b.time end
+    return a.order < b.order
+  end)
+  for i, entry in ipairs(all) do all[i] = entry.event end
+  return all, damaged
+end
+
+local fold = {}
+
+function fold.sweep(state, event)
+  state.about = event
+  for _, asked in ipairs(type(event.trials) == "table" and event.trials or {}) do state:trial(asked) end
+end
+
+function fold.begin(state, event)
+  local t = state:trial(event)
+  t.state, t.attempts, t.error = "running", t.attempts + 1, nil
+end
+
+fold["end"] = function(state, event)
+  local t = state:trial(event)
+  t.state, t.value, t.metrics, t.error = event.state, event.value, event.metrics, event.error
+  t.seconds = (t.seconds or 0) + (event.seconds or 0)
+end
+
 --- All that is known of a folder's trials: id -> {params, state, value, metrics, seconds, error, attempts}, the order
--- in which they were asked for, and what the newest sweep event says. Of events about one trial the newest counts.
+-- in which they were asked for, what the newest sweep event says, and how many lines are damaged.
 function Journal.fold(dir)
-  local trials, order, about, damaged = {}, {}, nil, 0
-  local function trial(event)
-    local t = trials[event.id]
+  local state = { trials = {}, order = {} }
+  function state:trial(event)
+    local t = self.trials[event.id]
     if not t then
-      t = { id = event.id, state = "waiting", attempts = 0, at = -1 }
-      trials[event.id] = t
-      order[#order + 1] = event.id
+      t = { id = event.id, state = "waiting", attempts = 0 }
+      self.trials[event.id] = t
+      self.order[#self.order + 1] = event.id
     end
     if event.params then t.params = event.params end
     return t
   end
-  for _, path in ipairs(Journal.paths(dir)) do
-    local events, bad = Journal.lines(path)
-    damaged = damaged + bad
-    for _, event in ipairs(events) do
-      if event.event == "sweep" then
-        if not about or event.time >= about.time then about = event end
-        for _, asked in ipairs(event.trials or {}) do trial(asked) end
-      elseif event.event == "begin" then
-        local t = trial(event)
-        t.state, t.attempts, t.at = "running", t.attempts + 1, event.time
-      elseif event.event == "end" then
-        local t = trial(event)
-        if event.time >= t.at then
-          t.state, t.value, t.metrics, t.error = event.state, event.value, event.metrics, event.error
-          t.seconds, t.at = (t.seconds or 0) + (event.seconds or 0), event.time
-        end
-      end
-    end
+  local events, damaged = Journal.events(dir)
+  for _, event in ipairs(events) do
+    local f = fold[event.event]
+    if f and (event.event == "sweep" or type(event.id) == "string") then f(state, event) end
   end
-  return trials, order, about, damaged
+  return state.trials, state.order, state.about, damaged
 end
 
 return Journal

@@ -2,7 +2,7 @@
 local core = require("pelk.core")
 local progress = require("pelk.progress")
 local space = require("pelk.sweep.space")
-local Trial = require("pelk.sweep.trial")
+local Journal = require("pelk.sweep.journal")
 
 local Live = {}
 Live.__index = Live
@@ -48,7 +48,7 @@ end
 
 --- Lines for the running trials: how far each is.
 local function trial_line(self, entry)
-  local curve = Trial.curve(entry.trial.folder .. "/progress.jsonl")
+  local curve = Journal.curve(entry.trial.folder .. "/progress.jsonl")
   local last = curve[#curve]
   return ("  %s  %s  %s"):format(self:label(entry.trial.params), last and ("epoch %d: %.4g"):format(last.epoch,
     last.value) or "begins", progress.duration(core.clock() - entry.began))

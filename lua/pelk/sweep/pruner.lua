@@ -6,17 +6,29 @@ local options = require("pelk.options")
 
 local pruner = {}
 
+local seen = {} -- path -> {size, curve}: progress files only grow
+
+local function curve_of(path)
+  local size = core.file_stat(path)
+  local known = seen[path]
+  if not size then return {} end
+  if not (known and known.size == size) then
+    known = { size = size, curve = {} }
+    for _, row in ipairs(Journal.curve(path)) do known.curve[row.epoch] = row.value end
+    seen[path] = known
+  end
+  return known.curve
+end
+
 --- Values by trial and epoch: id -> {[epoch] = value}; better is greater whatever the goal.
 function pruner.values(dir, goal)
   local out = {}
   for _, entry in ipairs(core.list_dir(dir .. "/trials") or {}) do
-    local curve = {}
-    for _, line in ipairs(Journal.lines(("%s/trials/%s/progress.jsonl"):format(dir, entry[1]))) do
-      if math.type(line.epoch) and math.type(line.value) then
-        curve[line.epoch] = goal == "min" and -line.value or line.value
-      end
+    local values = {}
+    for epoch, value in pairs(curve_of(("%s/trials/%s/progress.jsonl"):format(dir, entry[1]))) do
+      values[epoch] = goal == "min" and -value or value
     end
-    if next(curve) then out[entry[1]] = curve end
+    if next(values) then out[entry[1]] = values end
   end
   return out
 end
@@ -28,16 +40,20 @@ Asha.__index = Asha
 
 --- Asynchronous successive halving (Li et al., MLSys 2020, algorithm 2): at min_epochs, min_epochs * reduction, ... a
 -- trial goes on when it is among the best 1/reduction of those that came so far; else it is paused at its checkpoint,
--- and resumed when later results put it among them.
+-- and resumed when later results put it among them. When nothing else is left to run, the best of those that came
+-- furthest goes on, so that one trial at least comes to its end. Epochs are those that are reported.
 -- @tab given reduction=3, min_epochs=1, max_epochs (where a trial is through; trial:train knows its own)
 function pruner.asha(given)
   local o = options.read("sweep.asha", given, { reduction = { "number", 3 }, min_epochs = { "integer", 1, 1 },
     max_epochs = { "integer", nil, 1 } })
-  if o.reduction <= 1 then
+  if not (o.reduction > 1 and o.reduction < math.huge) then
     options.raise(("sweep.asha: reduction must be above 1, got %s"):format(o.reduction))
   end
-  o.kind = "asha"
-  return setmetatable(o, Asha)
+  if o.max_epochs and o.max_epochs <= o.min_epochs then
+    options.raise(("sweep.asha: max_epochs must be above min_epochs, got %d and %d"):format(o.max_epochs, o.min_epochs))
+  end
+  return setmetatable({ kind = "asha", reduction = o.reduction, min_epochs = o.min_epochs, max_epochs = o.max_epochs },
+    Asha)
 end
 
 --- Is epoch one of those at which trials are compared?
@@ -64,14 +80,34 @@ function Asha:verdict(values, id, epoch)
   if self:is_rung(epoch) and not self:among_best(values, id, epoch) then return "paused" end
 end
 
+--- How far a trial came, and its value there.
+local function last_of(curve)
+  local last = 0
+  for epoch in pairs(curve or {}) do last = math.max(last, epoch) end
+  return last, curve and curve[last]
+end
+
+--- Does a trial that came to (epoch, value) go before one at (other_epoch, other_value)?
+local function further(epoch, value, other_epoch, other_value)
+  if epoch ~= other_epoch then return epoch > other_epoch end
+  return other_value == nil or value ~= nil and value > other_value
+end
+
 --- The paused trial to resume, if there is one: of those now among the best, the one that came furthest.
--- @tab paused ids
-function Asha:promote(values, paused)
-  local best, best_epoch = nil, 0
+-- @tab paused ids, sorted
+-- @bool idle nothing else is left to run: then one of them in any case, unless a trial came further
+function Asha:promote(values, paused, idle)
+  local best, best_epoch, best_value
   for _, id in ipairs(paused) do
-    local last = 0
-    for epoch in pairs(values[id] or {}) do last = math.max(last, epoch) end
-    if last > best_epoch and self:among_best(values, id, last) then best, best_epoch = id, last end
+    local epoch, value = last_of(values[id])
+    local earned = idle or value == nil or self:among_best(values, id, epoch)
+    if earned and (not best or further(epoch, value, best_epoch, best_value)) then
+      best, best_epoch, best_value = id, epoch, value
+    end
+  end
+  if not (best and idle) then return best end
+  for id, curve in pairs(values) do
+    if id ~= best and last_of(curve) > best_epoch then return nil end
   end
   return best
 end
@@ -111,7 +147,8 @@ function Median:verdict(values, id, epoch)
   if best < middle then return "stopped" end
 end
 
-function Median.promote() return nil end
+--- It pauses none: what another pruner paused goes on.
+function Median.promote(_, _, paused) return paused[1] end
 
 -- ---- across processes ----
 

@@ -3,7 +3,6 @@ local core = require("pelk.core")
 local options = require("pelk.options")
 local show = require("pelk.show")
 local Journal = require("pelk.sweep.journal")
-local Trial = require("pelk.sweep.trial")
 local here = require("pelk.sweep.here")
 local space = require("pelk.sweep.space")
 
@@ -27,7 +26,7 @@ end
 
 local function record_of(dir, t)
   local folder = ("%s/trials/%s"):format(dir, t.id)
-  local curve = Trial.curve(folder .. "/progress.jsonl")
+  local curve = Journal.curve(folder .. "/progress.jsonl")
   return { id = t.id, params = t.params or {}, state = t.state, value = t.value, metrics = t.metrics or {},
     curve = curve, error = t.error, seconds = t.seconds, folder = folder, attempts = t.attempts,
     command = command_of(folder, here.read_json(folder .. "/config.json")) }
@@ -46,16 +45,19 @@ Results.make = make
 -- @string dir
 -- @treturn Results records {id, params, state = "done"|"failed"|"running"|"paused"|"stopped"|"waiting", value, metrics,
 --   curve = {{epoch, value, ...}, ...}, error, seconds, attempts, folder, command}, and dir, name, goal ("max" or
---   "min"), metric, machine, columns (dotted names of the parameters that vary); or nil, message
+--   "min"), metric, machine, columns (dotted names of the parameters that vary), damaged (lines of the journal that
+--   were left out); or nil, message
 function Results.read(dir)
   if type(dir) ~= "string" then options.raise("sweep.read: wants the folder of a sweep") end
   if #Journal.paths(dir) == 0 then return nil, ("%s: holds no sweep (no journal.jsonl)"):format(dir) end
-  local trials, order, about = Journal.fold(dir)
+  local trials, order, about, damaged = Journal.fold(dir)
   local records = {}
   for i, id in ipairs(order) do records[i] = record_of(dir, trials[id]) end
   about = about or {}
-  return make(records, { dir = dir, name = about.name, goal = about.goal, metric = about.metric,
+  local out = make(records, { dir = dir, name = about.name, goal = about.goal, metric = about.metric,
     machine = about.machine })
+  out.damaged = damaged
+  return out
 end
 
 -- ---- choosing ----
@@ -201,7 +203,7 @@ function Results:markdown()
   local lines = { "| " .. table.concat(header, " | ") .. " |", "|" .. (" --- |"):rep(#header) }
   for _, row in ipairs(rows) do
     local cells = {}
-    for i, cell in ipairs(row) do cells[i] = cell:gsub("|", "\\|") end
+    for i, cell in ipairs(row) do cells[i] = cell:gsub("|", "\\|"):gsub("\n", "<br>") end
     lines[#lines + 1] = "| " .. table.concat(cells, " | ") .. " |"
   end
   return table.concat(lines, "\n") .. "\n"

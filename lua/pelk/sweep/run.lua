@@ -27,6 +27,7 @@ function Run.new(o)
     trial.folder = ("%s/trials/%s"):format(o.dir, trial.id)
     local known = o.known[trial.id]
     local state = settled(known, o.retry)
+    if state == "paused" and not o.pruner then state = nil end -- nothing would ever resume it
     if state == "paused" then self.paused[trial.id] = trial end
     if state then
       self.live:count(state, known.value, trial.params)
@@ -46,6 +47,7 @@ end
 
 --- Note that a trial begins, in the journal and its folder.
 function Run:begin(trial)
+  self.o.known[trial.id] = nil -- what earlier sweeps left of it is no news any more
   here.write_config(config_of(self, trial))
   self.journal:write { event = "begin", id = trial.id, params = trial.params }
 end
@@ -67,27 +69,39 @@ function Run:ended(trial, outcome)
   end
   local entry = { event = "end", id = trial.id, state = outcome.state, value = outcome.value,
     metrics = outcome.metrics and next(outcome.metrics) and outcome.metrics or nil, seconds = outcome.seconds }
-  if outcome.error then entry.error = tostring(outcome.error):gsub("[\128-\255]+", "?") end
+  if outcome.error then entry.error = here.utf8_text(tostring(outcome.error)) end
+  self.o.known[trial.id] = nil
   self.journal:write(entry)
   if outcome.state == "paused" then self.paused[trial.id] = trial end
   self.live:ended(trial, outcome)
 end
 
---- The next trial to run: a paused one that earned it, a new one, or one that another process may have left.
-function Run:next()
-  if self.o.pruner and next(self.paused) then
-    local ids = {}
-    for id in pairs(self.paused) do ids[#ids + 1] = id end
-    table.sort(ids)
-    local id = self.o.pruner:promote(pruner.values(self.o.dir, self.o.goal), ids)
-    if id then
-      local trial = self.paused[id]
-      self.paused[id] = nil
-      self.live:resumed()
-      return trial
-    end
+--- The paused trial that goes on now, or nil.
+-- @bool idle nothing runs and nothing waits: then the best of them goes on, unless a trial came to its end before
+function Run:promoted(idle)
+  local ids = {}
+  for id in pairs(self.paused) do ids[#ids + 1] = id end
+  if #ids == 0 then return nil end
+  table.sort(ids)
+  local values = pruner.values(self.o.dir, self.o.goal)
+  local id = self.o.pruner:promote(values, ids)
+  if id or not idle then return id end
+  for other, t in pairs(Journal.fold(self.o.dir)) do
+    if t.state == "done" then return nil end
+    if t.state == "failed" then values[other] = nil end
   end
-  return table.remove(self.waiting, 1)
+  return self.o.pruner:promote(values, ids, true)
+end
+
+--- The next trial to run: a paused one that earned it, a new one, or one that another process may have left.
+-- @int running how many run at the moment
+function Run:next(running)
+  local id = self.o.pruner and self:promoted(running + #self.waiting + #self.busy == 0)
+  if not id then return table.remove(self.waiting, 1) end
+  local trial = self.paused[id]
+  self.paused[id] = nil
+  self.live:resumed()
+  return trial
 end
 
 --- A result that a worker of an earlier, killed sweep left; its trial need not run again.
@@ -95,7 +109,7 @@ function Run:adopt(trial)
   local known = self.o.known[trial.id]
   if not (known and known.state == "running") then return false end
   local found = here.outcome(trial.folder)
-  if not found or (found.state ~= "done" and found.state ~= "paused" and found.state ~= "stopped") then return false end
+  if not found or not settled(found, self.o.retry) then return false end
   self:ended(trial, found)
   return true
 end
@@ -117,8 +131,8 @@ function Run:look_at_busy()
 end
 
 function Run:wait_for_busy()
-  while #self.waiting == 0 and not core.signal_seen() do
-    os.execute("sleep 0.5")
+  while #self.waiting == 0 and #self.busy > 0 and not core.signal_seen() do
+    core.sleep(0.2)
     self:look_at_busy()
   end
 end
@@ -126,25 +140,31 @@ end
 -- ---- in this process ----
 
 function Run:here()
-  core.with_signals(function()
-    for trial in self.next, self do
+  local threads = core.threads()
+  core.set_threads(self.o.threads)
+  local ok, message = pcall(core.with_signals, function()
+    local trial = self:next(0)
+    while trial do
       if not self:adopt(trial) then
         self:begin(trial)
         if self.o.progress then io.stderr:write("trial ", self.live:label(trial.params), "\n") end
         self:ended(trial, here.run(config_of(self, trial), self.o.objective))
       end
       if core.signal_seen() then break end
-      if #self.waiting == 0 and #self.busy > 0 then self:wait_for_busy() end
+      if #self.waiting == 0 then self:wait_for_busy() end
+      trial = self:next(0)
     end
     self.interrupted = core.signal_seen()
   end)
+  core.set_threads(threads)
+  if not ok then error(message, 0) end
 end
 
 -- ---- in processes of their own ----
 
 function Run:start_some(processes)
   while processes.count < self.o.workers do
-    local trial = self:next()
+    local trial = self:next(processes.count)
     if not trial then return end
     if core.list_dir(trial.folder) and not is_free(trial) then
       self.busy[#self.busy + 1] = trial
@@ -155,25 +175,32 @@ function Run:start_some(processes)
   end
 end
 
-function Run:in_processes()
-  local processes = Processes.new { workers = self.o.workers, threads = self.o.threads,
-    on_end = function(trial, outcome) self:ended(trial, outcome) end }
-  core.with_signals(function()
-    while true do
-      if core.signal_seen() and not self.stopping then
-        self.stopping, self.interrupted = true, core.signal_seen()
-        processes:stop()
-      end
-      if not self.stopping then
-        self:look_at_busy()
-        self:start_some(processes)
-      end
-      if processes.count == 0 and (self.stopping or #self.busy == 0) then break end
-      processes:step()
-      self.live:tick(processes.running, processes.count)
+--- Start, wait and note until nothing is left, or a signal came and all have saved.
+function Run:supervise(processes)
+  while true do
+    if core.signal_seen() and not self.stopping then
+      self.stopping, self.interrupted = true, core.signal_seen()
+      processes:stop()
     end
-  end)
+    if not self.stopping then
+      self:look_at_busy()
+      self:start_some(processes)
+    end
+    if processes.count == 0 and (self.stopping or #self.busy == 0) then return end
+    for _, over in ipairs(processes:step()) do self:ended(over.trial, over.outcome) end
+    self.live:tick(processes.running, processes.count)
+  end
+end
+
+function Run:in_processes()
+  local processes = Processes.new { threads = self.o.threads }
+  local ok, message = pcall(core.with_signals, self.supervise, self, processes)
+  if not ok then -- the journal cannot be written, say: no worker is left behind
+    processes:stop()
+    while processes.count > 0 do processes:step() end
+  end
   processes:close()
+  if not ok then error(message, 0) end
 end
 
 --- Run what is left.
@@ -183,28 +210,6 @@ function Run:all()
   if self.o.processes then self:in_processes() else self:here() end
   self.live:close()
   return self.interrupted
-end
-
---- The journals of all shares as one: journal.jsonl, which is what read sees afterwards.
--- @treturn int how many journals were merged; or nil, message
-function Run.merge(dir)
-  local paths = Journal.paths(dir)
-  if #paths == 0 then return nil, ("%s: holds no sweep (no journal.jsonl)"):format(dir) end
-  local main, why = Journal.open(dir, { index = 1, count = 1 })
-  if not main then return nil, why end
-  local merged = 0
-  for _, path in ipairs(paths) do
-    if path ~= main.path then
-      local file, message, taken = core.journal(path)
-      if not file then return nil, taken and path .. ": its share still runs" or message end
-      for _, event in ipairs(Journal.lines(path)) do main:write(event) end
-      file:close()
-      assert(os.remove(path))
-      merged = merged + 1
-    end
-  end
-  main:close()
-  return merged
 end
 
 return Run

@@ -27,8 +27,11 @@ function space.choice(values)
 end
 
 local function interval(kind, low, high)
-  if not (math.type(low) and math.type(high) and low < high) then
-    options.raise(("sweep.%s: wants two numbers, the first smaller; got %s and %s"):format(kind, low, high))
+  local may_be_equal = kind == "integer"
+  if not (math.type(low) and math.type(high) and (low < high or may_be_equal and low == high) and low > -math.huge
+    and high < math.huge) then
+    options.raise(("sweep.%s: wants two numbers, the first %s; got %s and %s"):format(kind,
+      may_be_equal and "not larger" or "smaller", low, high))
   end
   return setmetatable({ kind = kind, low = low, high = high }, Range)
 end
@@ -71,9 +74,13 @@ local function varying(t, prefix, out)
   return out
 end
 
---- A copy in which every range stands for what pick(range, name) gives.
-local function fill(value, pick, name)
-  if is_range(value) then return fill(pick(value, name), pick, name) end
+--- A copy in which every range stands for what pick(range, name, level) gives; level counts choices within choices. A
+-- range that it gives back stays.
+local function fill(value, pick, name, level)
+  if is_range(value) then
+    local picked = pick(value, name, level or 0)
+    return picked == value and value or fill(picked, pick, name, (level or 0) + 1)
+  end
   if type(value) ~= "table" then return value end
   local out = {}
   for key, inner in pairs(value) do
@@ -82,7 +89,7 @@ local function fill(value, pick, name)
   return out
 end
 
-local function copy(value) return fill(value, nil, "") end
+local function copy(value) return fill(value, function(range) return range end, "") end
 
 --- The same with whole floats as integers: 1.0 and 1 are one parameter.
 local function whole(value)
@@ -94,18 +101,18 @@ end
 
 -- ---- ids ----
 
---- FNV-1a, 64 bits, as 16 hexadecimal digits.
+--- FNV-1a, 64 bits.
 local function fnv1a(text)
   local hash = 0xcbf29ce484222325
   for i = 1, #text do hash = (hash ~ text:byte(i)) * 0x100000001b3 end
-  return ("%016x"):format(hash)
+  return hash
 end
 
---- The id of a trial: the hash of its parameters' JSON, names sorted.
+--- The id of a trial: the hash of its parameters' JSON, names sorted, as 16 hexadecimal digits.
 function space.id(params)
   local ok, text = pcall(json.encode, whole(params))
   if not ok then options.raise("sweep: parameters must be what JSON can say: " .. text) end
-  return fnv1a(text)
+  return ("%016x"):format(fnv1a(text))
 end
 
 --- The value at a dotted name.
@@ -122,45 +129,51 @@ end
 
 local MAX_TRIALS = 100000
 
-local function grid(given, ranges)
-  local total = 1
-  for _, r in ipairs(ranges) do
-    if r.range.kind == "integer" then
-      local values = {}
-      for v = r.range.low, r.range.high do values[#values + 1] = v end
-      r.values = values
-    elseif r.range.kind == "choice" then
-      r.values = r.range.values
-    else
-      options.raise(("sweep: a grid cannot take %s (%s): give sweep.choice, or search = \"random\""):format(r.name,
-        tostring(r.range)))
-    end
-    total = total * #r.values
+--- All values of a range, or an error: a grid needs a list of them.
+local function values_of(name, range)
+  if range.kind == "choice" then return range.values end
+  if range.kind ~= "integer" then
+    options.raise(("sweep: a grid cannot take %s (%s): give sweep.choice, or search = \"random\""):format(name,
+      tostring(range)))
   end
-  if total > MAX_TRIALS then
-    options.raise(("sweep: the grid has %d trials, at most %d are possible"):format(total, MAX_TRIALS))
-  end
-  local out = {}
-  for i = 0, total - 1 do
-    local rest, chosen = i, {}
-    for j = #ranges, 1, -1 do -- the last name varies fastest
-      local values = ranges[j].values
-      chosen[ranges[j].name], rest = values[rest % #values + 1], rest // #values
+  local values = {}
+  for v = range.low, math.max(range.low, math.min(range.high, range.low + MAX_TRIALS)) do values[#values + 1] = v end
+  return values
+end
+
+--- Every combination, the last name varying fastest; what a choice puts in may vary in turn.
+local function grid(given, out)
+  local first = varying(given, "", {})[1]
+  if not first then
+    if #out == MAX_TRIALS then
+      options.raise(("sweep: the grid has more than %d trials; search = \"random\" takes some of them"):format(
+        MAX_TRIALS))
     end
-    out[#out + 1] = fill(given, function(range, name)
-      if chosen[name] == nil then options.raise(("sweep: %s lies inside a choice: vary it beside, with a constraint")
-        :format(tostring(range))) end
-      return chosen[name]
-    end, "")
+    out[#out + 1] = given
+    return out
+  end
+  for _, value in ipairs(values_of(first.name, first.range)) do
+    grid(fill(given, function(range, name)
+      if name == first.name then return value end
+      return range
+    end, ""), out)
   end
   return out
 end
 
+--- A number in [0, 1) by a text. FNV-1a alone would not do: texts that differ in their last letter, "kernels.1" and
+-- "kernels.2", hash to neighbours. The finish of splitmix64 (Steele et al., OOPSLA 2014) spreads them.
+local function fraction(text)
+  local z = fnv1a(text)
+  z = (z ~ (z >> 30)) * 0xbf58476d1ce4e5b9
+  z = (z ~ (z >> 27)) * 0x94d049bb133111eb
+  return ((z ~ (z >> 31)) >> 11) / 2 ^ 53
+end
+
 --- Draw by (seed, trial, name) alone: trial 7 is the same whatever comes before it.
 local function draw(seed, index)
-  return function(range, name)
-    local bits = tonumber(fnv1a(("%d:%d:%s"):format(seed, index, name)):sub(1, 13), 16)
-    local u = bits / 2 ^ 52
+  return function(range, name, level)
+    local u = fraction(("%d:%d:%s%s"):format(seed, index, name, ("'"):rep(level)))
     if range.kind == "choice" then return range.values[math.floor(u * #range.values) + 1] end
     if range.kind == "integer" then return range.low + math.floor(u * (range.high - range.low + 1)) end
     if range.kind == "uniform" then return range.low + u * (range.high - range.low) end
@@ -208,6 +221,10 @@ local function listed(given, list, ranges)
   local out = {}
   for i, entry in ipairs(list) do
     if type(entry) ~= "table" then options.raise(("sweep: trial %d of the list is a %s"):format(i, type(entry))) end
+    local range = varying(entry, "", {})[1]
+    if range then
+      options.raise(("sweep: trial %d of the list varies %s: give a value there"):format(i, range.name))
+    end
     out[i] = lay_over(given, entry)
   end
   if #out == 0 then options.raise("sweep: the list of trials is empty") end
@@ -253,7 +270,7 @@ function space.trials(o)
   local ranges = varying(given, "", {})
   local all
   if type(o.search) == "table" then all = listed(given, o.search, ranges)
-  elseif o.search == "grid" then all = grid(given, ranges)
+  elseif o.search == "grid" then all = grid(given, {})
   else all = random(given, o) end
   local out, seen = {}, {}
   for _, params in ipairs(all) do

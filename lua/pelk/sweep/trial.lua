@@ -21,6 +21,18 @@ Trial.__name = "pelk.Trial"
 --- What unwinds an objective that must not go on: state is "paused", "stopped" or "waiting" (a signal came).
 local Ended = { __tostring = function(e) return "the trial is " .. e.state end }
 function Trial.ended(e) return getmetatable(e) == Ended and e.state or nil end
+function Trial.end_as(state) return setmetatable({ state = state }, Ended) end
+
+local LOCK_TRIES, LOCK_PAUSE = 4, 0.02 -- a sweep looks for a moment whether a trial is free
+
+--- The progress file, for this process alone.
+local function lock(path)
+  for try = 1, LOCK_TRIES do
+    local file, why, taken = core.journal(path)
+    if file or not taken or try == LOCK_TRIES then return file, why, taken end
+    core.sleep(LOCK_PAUSE)
+  end
+end
 
 --- Begin, or go on with, a trial in a folder.
 -- @tab o id, params, folder; dir (of the sweep), goal, metric, pruner, threads
@@ -29,23 +41,15 @@ function Trial.open(o)
   local ok, message = core.make_dir(o.folder)
   if not ok then return nil, message end
   local path = o.folder .. "/progress.jsonl"
-  local file, why, taken = core.journal(path)
+  local file, why, taken = lock(path)
   if not file then return nil, why, taken end
-  return setmetatable({ id = o.id, params = o.params, folder = o.folder, threads = o.threads, dir = o.dir,
+  local self = setmetatable({ id = o.id, params = o.params, folder = o.folder, threads = o.threads, dir = o.dir,
     goal = o.goal or "max", metric = o.metric, pruner = o.pruner, file = file, metrics = {},
-    curve = Trial.curve(path) }, Trial)
-end
-
---- What was reported so far: rows by epoch; of two reports of one epoch (a run that went on from an older checkpoint)
--- the later.
-function Trial.curve(path)
-  local at, rows = {}, {}
-  for _, row in ipairs(Journal.lines(path)) do
-    if math.type(row.epoch) and math.type(row.value) then at[row.epoch] = row end
+    curve = Journal.curve(path) }, Trial)
+  for name, value in pairs(self.curve[#self.curve] or {}) do
+    if name ~= "epoch" and name ~= "value" then self.metrics[name] = value end
   end
-  for _, row in pairs(at) do rows[#rows + 1] = row end
-  table.sort(rows, function(a, b) return a.epoch < b.epoch end)
-  return rows
+  return self
 end
 
 local function check_finite(name, value)
@@ -54,13 +58,16 @@ local function check_finite(name, value)
   end
 end
 
+local reserved = { epoch = true, value = true }
+
 --- Numbers that are finite, by name; raises for other values.
 function Trial:add_metrics(metrics)
   if metrics ~= nil and type(metrics) ~= "table" then
     options.raise(("trial: metrics must be a table of numbers, got %s"):format(type(metrics)))
   end
   for name, value in pairs(metrics or {}) do
-    if type(name) ~= "string" then options.raise("trial: metrics are numbers by name") end
+    if type(name) ~= "string" or not utf8.len(name) then options.raise("trial: metrics are numbers by name") end
+    if reserved[name] then options.raise(("trial: a metric cannot be called %s"):format(name)) end
     check_finite(name, value)
     self.metrics[name] = value
   end
@@ -108,7 +115,10 @@ local function value_of(self, row)
     end
     return row[self.metric]
   end
-  return row.ema_top1 or row.eval_top1 or row.train_top1
+  local value
+  if self.goal == "min" then value = row.ema_loss or row.eval_loss or row.train_loss
+  else value = row.ema_top1 or row.eval_top1 or row.train_top1 end
+  return value or error("sweep: the run has no accuracy to compare: give trial:train a val, or the sweep a metric", 0)
 end
 
 local function metrics_of(row)
@@ -117,8 +127,10 @@ local function metrics_of(row)
 end
 
 local function count_model(self, o)
-  local shape = type(o.train) == "table" and o.train.shape and o.train:shape()
-  if shape then pcall(self.model, self, o.model, { input = { 1, table.unpack(shape) } }) end
+  if type(o.model) ~= "userdata" or type(o.train) ~= "table" or not o.train.shape then return end -- train will say
+  local shape = o.train:shape()
+  shape[1] = 1
+  pcall(self.model, self, o.model, { input = shape }) -- a model that cannot be counted can be trained
 end
 
 --- pelk.train in the trial's folder: what was begun goes on from its checkpoint, every epoch is reported, a pruner's
@@ -137,14 +149,17 @@ function Trial:train(given)
   end
   function o.callbacks.epoch(row, history)
     local asked = epoch and epoch(row, history)
-    local stop = self:report(row.epoch, value_of(self, row), metrics_of(row))
-    if row.epoch == (o.epochs or 10) and self.verdict ~= "waiting" then self.verdict = nil end -- it is through
-    return stop or asked
+    local verdict = self:report(row.epoch, value_of(self, row), metrics_of(row))
+    if row.epoch >= (o.epochs or 10) then self.verdict = nil end -- there is nothing left to save by stopping
+    return self.verdict and verdict or asked
   end
   count_model(self, o)
-  local history = train(o)
+  self.training = true
+  local ok, history = pcall(train, o)
+  self.training = nil
+  if not ok then error(history, 0) end
   if history.interrupted then self.verdict = "waiting" end
-  if self.verdict then error(setmetatable({ state = self.verdict }, Ended)) end
+  if self.verdict then error(Trial.end_as(self.verdict)) end
   return history
 end
 

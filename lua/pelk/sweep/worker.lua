@@ -19,6 +19,9 @@ function worker.asked()
   return folder, os.getenv("PELK_SWEEP_WORKER") == "1"
 end
 
+--- Is the trial in a folder one of the sweep in dir?
+function worker.is_of(folder, dir) return here.read_config(folder).dir == dir end
+
 --- What here.run wants, of a folder's config.json.
 function worker.options(folder)
   local o = here.read_config(folder)
@@ -28,27 +31,41 @@ end
 
 --- Called by pelk.sweep in a worker: run the trial with this objective, and end the script.
 function worker.run(folder, objective)
-  here.run(worker.options(folder), objective)
+  worker.finish(here.run(worker.options(folder), objective))
   error(over, 0)
 end
 
-local function run_script(config)
+--- Another process runs the trial: say so by the status.
+function worker.finish(outcome)
+  if outcome.state == "busy" then os.exit(here.BUSY, true) end
+end
+
+--- Run a script as the interpreter does.
+-- @tab config script (its path), arguments
+function worker.run_script(config)
   local chunk, message = loadfile(config.script)
   if not chunk then error(message, 0) end
-  return chunk(table.unpack(config.arguments or {}))
+  local arguments, before = { [0] = config.script }, rawget(_G, "arg")
+  for i, word in ipairs(config.arguments or {}) do arguments[i] = word end
+  for i = -1, -99, -1 do -- the interpreter and its options
+    if not (before and before[i]) then break end
+    arguments[i] = before[i]
+  end
+  rawset(_G, "arg", arguments)
+  local _ <close> = setmetatable({}, { __close = function() rawset(_G, "arg", before) end })
+  return chunk(table.unpack(arguments))
 end
 
 local function main()
   local folder = worker.asked()
   local config = here.read_config(folder)
-  local arguments = { [0] = config.script }
-  for i, word in ipairs(config.arguments or {}) do arguments[i] = word end
-  rawset(_G, "arg", arguments) -- as the interpreter does for a script
   if config.objective == "script" then
-    here.run(worker.options(folder), function() run_script(config) end)
+    worker.finish(here.run(worker.options(folder), function() return worker.run_script(config) end))
     return
   end
-  local ok, e = xpcall(run_script, function(e) return e == over and e or debug.traceback(tostring(e), 2) end, config)
+  local ok, e = xpcall(worker.run_script, function(e)
+    return e == over and e or debug.traceback(tostring(e), 2)
+  end, config)
   if not ok and e ~= over then error(e, 0) end
   if ok then error(("%s ended without calling pelk.sweep"):format(config.script), 0) end
 end
