@@ -175,6 +175,38 @@ describe("resume", function()
     help.remove(dir)
   end)
 
+  it("is exact after a step that would not end was left in its middle", function()
+    local trap
+    -- Twenty seconds of small ops after the signal, once, in the batch of that number: batch norms have moved by then.
+    local function slow(x)
+      trap.batch = trap.batch + 1
+      if trap.batch ~= trap.at then return x end
+      os.execute("kill -TERM $PPID")
+      local began = core.clock()
+      while core.clock() - began < 20 do x = x * 1 end
+      trap.ended = true
+      return x
+    end
+    local function trapped() return pelk.nn.Sequential(build("replknet"), pelk.nn.Lambda(slow)) end
+    local whole_dir, dir = help.folder(true), help.folder(true)
+    trap = { batch = 0 }
+    local _, whole = run({ model = trapped(), out = whole_dir })
+    -- in the second batch of an update, and in an evaluation (after the six batches)
+    for _, at in ipairs({ 4, 8 }) do
+      help.remove(dir)
+      trap = { batch = 0, at = at }
+      local stopped = run({ model = trapped(), out = dir })
+      assert.are.equal("SIGTERM", stopped.interrupted)
+      assert.is_nil(trap.ended)
+      trap = { batch = 0 }
+      local _, m = run({ model = trapped(), out = dir, resume = true })
+      same(whole, m)
+      same_state(whole_dir, dir)
+    end
+    help.remove(whole_dir)
+    help.remove(dir)
+  end)
+
   it("refuses other data, other averages", function()
     local dir = help.folder(true)
     run({ out = dir, epochs = 1 })

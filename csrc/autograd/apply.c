@@ -4,6 +4,7 @@
 
 #include "autograd/node.h"
 #include "core/alloc.h"
+#include "core/interrupt.h"
 
 static _Thread_local bool grad_enabled = true;
 static _Thread_local pk_macs *counting;
@@ -149,6 +150,7 @@ pk_status pk_apply(const pk_op *op, const void *params, pk_tensor *const *in, in
     enum { MOST = 4096 };
     _Alignas(16) char defaults[MOST];
     pk_call c = {.op = op, .params = params};
+    PK_TRY(pk_interrupt_poll());
     PK_RETURN_IF(op->params_size > MOST, PK_EINVAL, "%s: parameters of more than %d bytes", op->name, MOST);
     if (!params) {
         pk_schema_defaults(op->fields, op->nfields, defaults, op->params_size);

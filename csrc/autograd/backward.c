@@ -6,6 +6,7 @@
 #include "autograd/node.h"
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "core/interrupt.h"
 #include "core/pool.h"
 #include "kernels/kernels.h"
 
@@ -229,7 +230,8 @@ static pk_status walk(pk_node *root, int output, pk_tensor *gradient) {
     }
     for (int64_t i = 0; i < list.count && status == PK_OK; i++) {
         pk_node *n = list.node[i];
-        status = step(n);
+        status = pk_interrupt_poll();
+        if (status == PK_OK) status = step(n);
         drop_arrived(n);
         pk_node_drop_saved(n);
         n->released = true;

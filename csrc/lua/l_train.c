@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/crc32c.h"
+#include "core/interrupt.h"
 #include "core/rng.h"
 #include "lua/l_bind.h"
 #include "train/metrics.h"
@@ -69,6 +70,22 @@ static int with_signals(lua_State *L) {
     return lua_gettop(L);
 }
 
+/*** interruptible(f, ...) -> true and what f(...) gives; false when a signal came (with_signals) and f, which had not ended
+ * three seconds later, was left in the middle of its work. */
+static int interruptible(lua_State *L) {
+    l_check_callable(L, 1);
+    lua_pushboolean(L, 1);
+    lua_insert(L, 1);
+    pk_interruptible_begin();
+    int status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
+    pk_interruptible_end();
+    if (status == LUA_OK) return lua_gettop(L);
+    const char *text = lua_tostring(L, -1);
+    if (text == NULL || pk_signal_seen() == NULL || strstr(text, PK_INTERRUPTED) == NULL) return lua_error(L);
+    lua_pushboolean(L, 0);
+    return 1;
+}
+
 /*** signal_seen() -> the name of the signal that came, or nil. */
 
 static int signal_seen(lua_State *L) {
@@ -114,6 +131,6 @@ static const luaL_Reg functions[] = {{"topk_hits", topk_hits}, {"confusion", con
                                      {"random_state", random_state},
                                      {"set_random_state", set_random_state}, {"terminal", terminal},
                                      {"make_dir", make_dir}, {"sleep", sleep_for}, {"with_signals", with_signals},
-                                     {"signal_seen", signal_seen}, {NULL, NULL}};
+                                     {"signal_seen", signal_seen}, {"interruptible", interruptible}, {NULL, NULL}};
 
 void l_open_train(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -5,14 +5,19 @@
 #include <signal.h>
 #include <string.h>
 
-enum { KINDS = 3 };
+#include "core/interrupt.h"
+
+enum { KINDS = 3, PATIENCE = 3000 /* milliseconds that a step has to end by itself */ };
 static const int number[KINDS] = {SIGINT, SIGTERM, SIGUSR1};
 static const char *const name[KINDS] = {"SIGINT", "SIGTERM", "SIGUSR1"};
 static struct sigaction before[KINDS];
 static volatile sig_atomic_t seen;
 static int listeners;
 
-static void note(int signal_number) { seen = signal_number; }
+static void note(int signal_number) {
+    seen = signal_number;
+    pk_interrupt_after(PATIENCE);
+}
 
 pk_status pk_signals_begin(void) {
     if (listeners++ > 0) return PK_OK;
@@ -32,6 +37,7 @@ pk_status pk_signals_begin(void) {
 void pk_signals_end(void) {
     if (listeners == 0 || --listeners > 0) return;
     for (int i = 0; i < KINDS; i++) sigaction(number[i], &before[i], NULL);
+    pk_interrupt_clear();
 }
 
 const char *pk_signal_seen(void) {

@@ -1,5 +1,7 @@
 /* Asking a long run to stop: SIGINT, SIGTERM and SIGUSR1 (a scheduler's early warning) set a flag that the
- * loop reads between steps, so that a step is never cut in two. The second signal of a kind ends the process as if nobody listened. */
+ * loop reads between steps. A step that does not end within three seconds is interrupted between two ops
+ * (core/interrupt.h) where the loop allows it, for it can undo the step. The second signal of a kind ends the process as
+ * if nobody listened. */
 #ifndef PK_TRAIN_SIGNALS_H
 #define PK_TRAIN_SIGNALS_H
 

@@ -1,5 +1,6 @@
 -- Pictures a second on one core: decoding, random resized crop, rand_augment, the whole way; beside Pillow and
--- torchvision where they are installed. JPEG of 500x375, as ImageNet's are on average, made by data.py.
+-- torchvision where they are installed, and beside what training PeLK-T takes. JPEG of 500x375, as ImageNet's are on
+-- average, made by data.py.
 --
 --     lua5.4 spec/bench/data.lua PYTHON CSV
 local core = require "pelk.core"
@@ -45,6 +46,25 @@ local function rate(case, workers)
   return best
 end
 
+-- Images a second of PeLK-T's training step at 224 on one core: the better of two, after one that is not counted.
+local function training_rate()
+  local optim, models = require "pelk.optim", require "pelk.models"
+  local threads, batch, best = core.threads(), 4, 0
+  core.set_threads(1)
+  local model = models.create("pelk_tiny")
+  local x, y = core.randn { batch, 224, 224, 3 }, core.randint(1, 1000, { batch }, { dtype = "int32" })
+  local opt = optim.adamw(model)
+  for i = 0, 2 do
+    local began = core.clock()
+    opt:zero_grad()
+    core.ops.cross_entropy(model(x), y):backward()
+    opt:step()
+    if i > 0 then best = math.max(best, batch / (core.clock() - began)) end
+  end
+  core.set_threads(threads)
+  return best
+end
+
 local peers = {}
 local pipe = assert(io.popen(("%s spec/bench/data.py time '%s/all'"):format(python, dir)))
 for line in pipe:lines() do
@@ -62,12 +82,18 @@ local file = assert(io.open(csv, "w"))
 file:write("case,pelk_1,pillow,torchvision,pelk_all\n")
 print(("%-54s %9s %9s %11s %14s"):format("pictures a second", "pelk", "Pillow", "torchvision",
   ("pelk, %d cores"):format(core.config().cores)))
+local whole
 local function cell(v) return v and ("%.0f"):format(v) or "-" end
 for i, case in ipairs(cases) do
   local one, all = rate(case, 1), rate(case, core.config().cores)
   local pillow, vision = peers.pillow and peers.pillow[i], peers.torchvision and peers.torchvision[i]
+  whole = one
   print(("%-54s %9s %9s %11s %14s"):format(case[1], cell(one), cell(pillow), cell(vision), cell(all)))
   file:write(('"%s",%s,%s,%s,%s\n'):format(case[1], cell(one), cell(pillow), cell(vision), cell(all)))
 end
+local training = training_rate()
+print(("%-54s %9.1f   the loader feeds %.0f times that"):format("training step of PeLK-T at 224", training,
+  whole / training))
+file:write(('"training step of PeLK-T at 224",%.2f,,,\n'):format(training))
 file:close()
 finish()

@@ -105,11 +105,11 @@ local function evaluate(model, loader, given)
   local sums = { loss = 0.0, top1 = 0, top5 = 0, n = 0, wanted = o.confusion }
   local random = { core.random_state() }
   model:eval()
-  local ok, stopped = pcall(core.no_grad, walk, o, model, loader, sums, bar)
+  local ok, done, stopped = pcall(core.no_grad, core.interruptible, walk, o, model, loader, sums, bar)
   model:train(was_training)
   core.set_random_state(table.unpack(random)) -- what is trained does not depend on what was evaluated, or how far
-  if not ok then error(stopped, 0) end
-  if stopped then return nil end
+  if not ok then error(done, 0) end
+  if stopped or not done then return nil end
   bar:finish()
   local n = sums.n
   if n == 0 then options.raise("evaluate: the loader gave no batch") end

@@ -64,23 +64,39 @@ function update.finish(self)
   return true
 end
 
+--- Forward and backward of a batch. What does not end soon after a signal is interrupted.
+-- @treturn number the loss; its gradients are there when it is finite
+-- @treturn Tensor logits
+local function passes(self, x, y)
+  local logits = self.o.model(x)
+  local loss <close> = self.loss(logits, y)
+  local value = loss:item()
+  if finite(value) then
+    local share <close> = self.group > 1 and loss * (1 / self.group) or loss
+    share:backward()
+  end
+  return value, logits
+end
+
 --- One batch.
 -- @treturn boolean an update is complete; nil: it was given up, or the run must end
 -- @treturn string what to say of it, or the error with which the run ends
 function update.batch(self, x, y)
-  local o, p = self.o, self.pending
+  local p = self.pending
   if p.batches == 0 then
     self.guard:mark()
     self.optimizer.lr = self.schedule(self.at.updates)
     self.optimizer:zero_grad()
     self.group = group_size(self)
   end
-  local logits <close> = o.model(x)
-  local loss <close> = self.loss(logits, y)
-  local value = loss:item()
+  local done, value, result = core.interruptible(passes, self, x, y)
+  if not done then -- as if the update had not begun; the run ends
+    self.guard:restore()
+    self.pending = fresh()
+    return false
+  end
+  local logits <close> = result
   if not finite(value) then return nil, ("the loss is %s"):format(value) end
-  local share <close> = self.group > 1 and loss * (1 / self.group) or loss
-  share:backward()
   local n = y:size(1)
   p.batches, p.seen, p.loss = p.batches + 1, p.seen + n, p.loss + value * n
   if y:dtype() == "int32" then
