@@ -4,12 +4,13 @@
 
 #include "nn/mixer.h"
 #include "nn/parts.h"
+#include "ops/mlp.h"
 
 typedef struct pk_block_options {
     int64_t channels;
     pk_mixer mixer;
     double mlp_ratio, drop_path, layer_scale;
-    int norm; /* pk_norm_kind */
+    int norm, recompute; /* pk_norm_kind, pk_recompute */
     bool conv_mlp, own_position;
     pk_tensor *given_position; /* while it is built inside a stage: the stage's map; not an option */
 } pk_block_options;

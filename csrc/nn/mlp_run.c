@@ -51,8 +51,9 @@ pk_status pk_mlp_run(const pk_mlp_parts *p, pk_tensor *x, pk_tensor **y) {
     pk_args_begin(&args, &pk_op_mlp);
     if (norm) {
         pk_args_copy(&args, p->norm); /* eps */
-        pk_args_set(&args, "norm", 1);
+        pk_args_set(&args, "norm", PK_MLP_LAYER);
     }
+    pk_args_set(&args, "recompute", p->recompute);
     pk_args_set(&args, "p", p->drop_path);
     return pk_args_run(&args, in, 9, y);
 }

@@ -3,12 +3,14 @@
 #define PK_NN_MLP_RUN_H
 
 #include "nn/module.h"
+#include "ops/mlp.h"
 
 /* The modules, and what stands behind them; null: absent. */
 typedef struct pk_mlp_parts {
     const pk_module *norm, *fc1, *fc2;
     pk_tensor *gamma, *shortcut;
     double drop_path; /* chance to drop a sample's branch */
+    int recompute;    /* pk_recompute */
 } pk_mlp_parts;
 
 /* Can one op do it, but perhaps for the norm? Not where somebody watches the modules, nor where fc1 or fc2 is anything

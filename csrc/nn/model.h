@@ -21,7 +21,7 @@ typedef struct pk_model_options {
     double dw_ratio, drop_path, layer_scale, head_init_scale;
     int64_t stem;
     bool reparam, conv_mlp;
-    int norm, head, init; /* pk_norm_kind, pk_head_kind, pk_weight_init */
+    int norm, head, init, recompute; /* pk_norm_kind, pk_head_kind, pk_weight_init, pk_recompute */
 } pk_model_options;
 
 /* Do they make sense? The message says which field does not, of which stage, and why. */

@@ -40,6 +40,7 @@ void pk_model_stage(const pk_model_options *o, int i, pk_stage_options *s) {
     s->block.layer_scale = o->layer_scale;
     s->block.norm = o->norm;
     s->block.conv_mlp = o->conv_mlp;
+    s->block.recompute = o->recompute;
     s->block.drop_path = step * (double)first;
     s->drop_path_end = step * (double)(first + s->depth - 1);
 }
@@ -85,6 +86,8 @@ static pk_status check_replknet(const pk_model_options *o) {
     PK_RETURN_IF(o->head != PK_HEAD_LINEAR, PK_EINVAL, "Model: head is 'mlp', but with blocks 'replknet' it is 'linear'");
     PK_RETURN_IF(o->conv_mlp, PK_EINVAL, "Model: conv_mlp is true, but blocks 'replknet' have no Mlp: their ConvFFN is "
                                          "convolutional anyway");
+    PK_RETURN_IF(o->recompute != PK_RECOMPUTE_AUTO, PK_EINVAL,
+                 "Model: recompute is not 'auto', but blocks 'replknet' have no Mlp: what their ConvFFN needs is kept");
     PK_RETURN_IF(o->stem != 1 && o->stem != 2 && o->stem != 4, PK_EINVAL,
                  "Model: stem is %lld, but RepLKNet's convolutional stem has stride 1, 2 or 4", (long long)o->stem);
     return PK_OK;

@@ -99,7 +99,7 @@ static pk_status forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     const pk_module *mlp = m->child[MLP].module;
     pk_mlp_parts parts = {.norm = m->child[NORM].module, .fc1 = mlp->child[0].module, .fc2 = mlp->child[1].module,
                           .gamma = pk_module_tensor(m, "gamma"), .shortcut = x,
-                          .drop_path = m->training ? o->drop_path : 0};
+                          .drop_path = m->training ? o->drop_path : 0, .recompute = o->recompute};
     const bool at_once = pk_mlp_at_once(&parts);
     pk_tensor *h = pk_tensor_retain(x);
     pk_status status = advance(m, MIXER, &h);
@@ -124,6 +124,8 @@ static const pk_field fields[] = {
     F_FLOAT(options, layer_scale, 1e-6, 0, 1e6, "initial gamma; 0: no layer scale"),
     F_ENUM(options, norm, PK_NORM_LAYER, "layer|batch", "norm before the MLP"),
     F_BOOL(options, conv_mlp, 0, "the MLP in 1x1 convolutions, which files keep as such (InceptionNeXt)"),
+    F_ENUM(options, recompute, PK_RECOMPUTE_AUTO, PK_RECOMPUTES,
+           "does backward make the MLP's hidden values again, or are they kept? auto: kept where fewer than its weights"),
     F_BOOL(options, own_position, 1, "make a position map (peripheral mixers, unless position_mode is off)"),
 };
 

@@ -165,6 +165,7 @@ static const pk_field fields[] = {
     F_INT(options, stem, 4, 1, 64, "patch size of the stem; replknet: its stride, 1, 2 or 4"),
     F_BOOL(options, reparam, 1, "convolution branches with batch norms (PeLK); else one convolution with bias (ConvNeXt)"),
     F_BOOL(options, conv_mlp, 0, "MLPs in 1x1 convolutions, which files keep as such (InceptionNeXt)"),
+    F_ENUM(options, recompute, PK_RECOMPUTE_AUTO, PK_RECOMPUTES, "hidden values of the MLPs in backward, as in Block"),
     F_ENUM(options, norm, PK_NORM_LAYER, "layer|batch", "norm of stem, downsampling and blocks"),
     F_ENUM(options, head, PK_HEAD_LINEAR, "linear|mlp", "norm and classifier, or with a hidden layer (InceptionNeXt)"),
     F_ENUM(options, init, PK_WEIGHTS_TRUNC_NORMAL, "trunc_normal|fan_in", "weights: deviation 0.02, or 1 / sqrt(fan-in)"),

@@ -80,6 +80,8 @@ static const pk_field fields[] = {
      "convnext: initial gamma, 0 none"},
     {"norm", PK_ENUM, offsetof(options, block.norm), PK_NORM_LAYER, 0, 0, "layer|batch", false,
      "convnext: norm of the blocks"},
+    {"recompute", PK_ENUM, offsetof(options, block.recompute), PK_RECOMPUTE_AUTO, 0, 0, PK_RECOMPUTES, false,
+     "convnext: of the MLPs, as in Block"},
     {"conv_mlp", PK_BOOL, offsetof(options, block.conv_mlp), 0, 0, 0, NULL, false, "convnext: MLPs in 1x1 convolutions"},
 };
 

@@ -8,6 +8,9 @@
 
 typedef enum pk_mlp_norm { PK_MLP_NONE, PK_MLP_LAYER } pk_mlp_norm;
 
+typedef enum pk_recompute { PK_RECOMPUTE_AUTO, PK_RECOMPUTE_ALWAYS, PK_RECOMPUTE_NEVER } pk_recompute;
+#define PK_RECOMPUTES "auto|always|never"
+
 /* y = shortcut + keep * gamma * (gelu(norm(x) w1' + b1) w2' + b2). Every pointer but x.at, w1 and w2 may be null. */
 typedef struct pk_mlp {
     pk_pixels x, shortcut;

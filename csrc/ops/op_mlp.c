@@ -6,20 +6,19 @@
 
 enum { X, W1, B1, W2, B2, NORM_WEIGHT, NORM_BIAS, GAMMA, SHORTCUT };
 enum { MEAN, RSTD, BEFORE, LAST }; /* saved */
-typedef enum recomputing { AUTO, ALWAYS, NEVER } recomputing;
 
 typedef struct mlp_params {
     pk_drop_params drop; /* first: its fields are shared */
     int norm;            /* pk_mlp_norm */
     double eps;
-    int recompute;       /* recomputing */
+    int recompute;       /* pk_recompute */
 } mlp_params;
 
 static const pk_field fields[] = {
     {"norm", PK_ENUM, offsetof(mlp_params, norm), .def = PK_MLP_NONE, .choices = "none|layer",
      .doc = "normalise x over its channels first"},
     {"eps", PK_FLOAT, offsetof(mlp_params, eps), .def = 1e-6, .min = 0, .max = 1, .doc = "added to the norm's variance"},
-    {"recompute", PK_ENUM, offsetof(mlp_params, recompute), .def = AUTO, .choices = "auto|always|never",
+    {"recompute", PK_ENUM, offsetof(mlp_params, recompute), .def = PK_RECOMPUTE_AUTO, .choices = PK_RECOMPUTES,
      .doc = "does backward make the hidden values again, or are they kept? auto: kept where they are fewer than weights"},
     PK_DROP_FIELDS,
 };
@@ -76,7 +75,8 @@ static pk_mlp mlp_of(const pk_call *c) {
 static bool keeps_hidden(const pk_call *c, int64_t rows) {
     const mlp_params *p = c->params;
     const int64_t weights = pk_numel(c->in[W1]) + pk_numel(c->in[W2]);
-    return p->recompute == NEVER || (p->recompute == AUTO && rows * c->in[W1]->shape[0] <= weights);
+    return p->recompute == PK_RECOMPUTE_NEVER ||
+           (p->recompute == PK_RECOMPUTE_AUTO && rows * c->in[W1]->shape[0] <= weights);
 }
 
 static pk_status save(pk_call *c) {

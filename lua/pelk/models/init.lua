@@ -56,8 +56,9 @@ end
 -- @param model a preset's name, or a table of options of nn.Model
 -- @tab[opt] overrides options that replace the preset's: num_classes, in_channels, depths, dims, width, block, mixer,
 -- kernels, radius, base, rule, grid, position, position_shape, small_kernel, partial, mlp_ratio, dw_ratio, drop_path,
--- layer_scale, stem, reparam, conv_mlp, norm, head, head_init_scale, init. width, mixer, kernels, radius, base, rule,
--- grid, small_kernel, partial and mlp_ratio are one value, or a list of one a stage; grids may be names in pelk.grids.
+-- layer_scale, stem, reparam, conv_mlp, recompute, norm, head, head_init_scale, init. width, mixer, kernels, radius,
+-- base, rule, grid, small_kernel, partial and mlp_ratio are one value, or a list of one a stage; grids may be names in
+-- pelk.grids.
 -- And merged: true,
 -- or the options of m:merge(), for a model to load merged weights into
 -- @treturn Module with fresh weights (pelk.manual_seed decides them)
