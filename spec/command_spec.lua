@@ -40,7 +40,7 @@ describe("pelk", function()
   it("teaches", function()
     local status, out = pelk_command("--help")
     assert.are.equal(0, status)
-    for _, command in ipairs({ "train", "eval", "predict", "summary", "export", "bench" }) do
+    for _, command in ipairs({ "train", "eval", "predict", "summary", "export", "bench", "sweep" }) do
       assert.truthy(out:find("pelk " .. command, 1, true))
       local code, text = pelk_command(command .. " --help")
       assert.are.equal(0, code)
@@ -55,7 +55,8 @@ describe("pelk", function()
       [""] = "", ["trian"] = "did you mean 'train'", ["train --modle x"] = "did you mean 'model'",
       ["train --epochs many"] = "--epochs must be a whole number", ["train --model pelk_nano"] = "--data_set is",
       ["summary --depth"] = "wants a value", ["train --opt adam"] = "adamw, sgd, lamb", ["export"] = "--output",
-      ["predict"] = "wants pictures", ["train -x"] = "unknown flag",
+      ["predict"] = "wants pictures", ["sweep"] = "wants a script", ["sweep a b"] = "one folder",
+      ["sweep a --format json"] = "text csv markdown latex", ["train -x"] = "unknown flag",
     }) do
       local status, _, err = pelk_command(words)
       assert.are.equal(2, status, words)
@@ -81,6 +82,36 @@ describe("pelk", function()
     local ends = ("LUA_CPATH=%q lua5.4 -e 'core = require(\"pelk.core\"); local x = core.randn({ 200000 }) * 2'")
       :format(package.cpath)
     for _ = 1, 30 do assert.is_true(os.execute(ends)) end
+  end)
+
+  it("runs a sweep's script and shows what it found", function()
+    local dir = help.folder()
+    local script = help.write(dir .. "/s.lua", [[
+local sweep = require("pelk").sweep
+local n = 0
+local r = sweep { dir = arg[1], space = { a = sweep.integer(1, 3) }, progress = false, objective = function(p)
+  n = n + 1
+  if p.a == 2 and arg[2] and n == 2 then os.execute("kill -TERM $PPID") end
+  return p.a
+end }
+print(#r)]])
+    local status, out, err = pelk_command(("sweep %s %s/sweep stop"):format(script, dir))
+    assert.are.same({ 143, "3\n" }, { status, out }, err)
+    status, out = pelk_command(("sweep %s %s/sweep"):format(script, dir))
+    assert.are.same({ 0, "3\n" }, { status, out })
+    status, out = pelk_command(("sweep %s/sweep"):format(dir))
+    assert.are.equal(0, status)
+    assert.truthy(out:find("3  done +3.*2  done +2.*1  done +1"), out)
+    status, out = pelk_command(("sweep %s/sweep --sort a --state done --format markdown --merge"):format(dir))
+    assert.are.equal(0, status)
+    assert.truthy(out:find("| a | state | value | seconds |\n.*\n| 1 | done | 1 |.*\n| 3 | done | 3 |"), out)
+    status = pelk_command(("sweep %s/sweep --format csv --output %s/t.csv"):format(dir, dir))
+    assert.are.equal(0, status)
+    assert.truthy(help.read(dir .. "/t.csv"):find("^id,a,state,value,seconds\n"))
+    status, out, err = pelk_command(("sweep %s/none"):format(dir))
+    assert.are.same({ 1, "" }, { status, out })
+    assert.truthy(err:find("holds no sweep"))
+    help.remove(dir)
   end)
 
   it("trains, evaluates and exports a run", function()

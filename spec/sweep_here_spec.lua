@@ -47,13 +47,14 @@ describe("a sweep", function()
     assert.are.same({ loss = 0.5, params = 7 }, r[2].metrics)
     assert.are.same({ "a" }, results.columns)
     assert.are.same({ "three", "max", dir }, { results.name, results.goal, results.dir })
-    assert.truthy(results.machine:find("pelk"))
+    assert.truthy(results.machine:find("%d+ cores, .* kernels, 1 x %d+ threads, pelk " .. pelk._VERSION))
     for _, record in ipairs(results) do
       assert.are.equal("done", record.state)
       assert.are.equal(("%s/trials/%s"):format(dir, record.id), record.folder)
       assert.are.same(record.params, json.decode(help.read(record.folder .. "/config.json")).params)
       assert.are.equal("epoch,value,loss\n", help.read(record.folder .. "/summary.csv"):match("^.-\n"))
       assert(record.seconds >= 0 and record.attempts == 1)
+      assert.truthy(help.read(record.folder .. "/log.txt"):find(("begins\n.* done  value %d  after"):format(record.value)))
     end
     assert.are.equal(results:best().id, r[2].id)
     local again = run(dir, calls, { objective = objective, n = 4 })
@@ -127,6 +128,7 @@ describe("a sweep", function()
     assert.are.equal("done", results[3].state)
     assert.are.same({ 1, 1, 1 }, calls) -- its result.json told
     help.write(path, "3\n[]\n{\"event\":\"end\"}\n{\"event\":\"begin\",\"id\":7}\n{\"event\":\"sweep\",\"trials\":3}\n"
+      .. "{\"event\":\"sweep\",\"trials\":[3,{},{\"id\":[]}]}\n{\"event\":\"end\",\"id\":\"x\",\"state\":3}\n"
       .. "{\"event\":\"what\"}\n" .. whole:sub(1, -2)) -- all there, but for the last line's end
     results = run(dir, calls, { objective = function(p) return p.a end })
     assert.are.same({ 1, 1, 1 }, calls)

@@ -107,6 +107,20 @@ local function call(trial, objective)
   return outcome
 end
 
+--- A line in the trial's log.txt, behind what a process of its own printed there.
+local function note(folder, text)
+  local file = io.open(folder .. "/log.txt", "a")
+  if not file then return end
+  file:write(os.date("%Y-%m-%d %H:%M:%S  "), text, "\n")
+  file:close()
+end
+
+local function summary_of(outcome)
+  local value = outcome.value and ("  value %.10g"):format(outcome.value) or ""
+  local why = outcome.error and "\n" .. tostring(outcome.error) or ""
+  return ("%s%s  after %.1f s%s"):format(outcome.state, value, outcome.seconds, why)
+end
+
 --- Run one trial.
 -- @tab o id, params, folder, dir, goal, metric, pruner, threads, quiet
 -- @func objective function(params, trial)
@@ -119,9 +133,12 @@ function here.run(o, objective)
   os.remove(o.folder .. "/result.json")
   local before, began = here.current, core.clock()
   here.current = trial
+  local last = trial.curve[#trial.curve]
+  note(o.folder, last and ("goes on after epoch %d"):format(last.epoch) or "begins")
   local outcome = core.with_signals(function() return call(trial, objective) end)
   here.current = before
   outcome.seconds = core.clock() - began
+  note(o.folder, summary_of(outcome))
   local ok, why = trial:write_summary()
   if ok then ok, why = core.write_file(o.folder .. "/result.json", json.encode(outcome, "  ") .. "\n") end
   trial:close()

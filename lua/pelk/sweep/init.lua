@@ -117,15 +117,24 @@ end
 
 -- ---- the whole ----
 
-local function machine()
+--- The processor's name where the system tells it.
+local function processor()
+  local file = io.open("/proc/cpuinfo")
+  local name = file and file:read("a"):match("model name%s*:%s*([^\n]+)")
+  if file then file:close() end
+  return name and utf8.len(name) and name or "unknown processor"
+end
+
+local function machine(o)
   local c = core.config()
-  return ("pelk %s, %s kernels, %d cores"):format(c.version, c.isa, c.cores)
+  return ("%s, %d cores, %s kernels, %d x %d threads, pelk %s"):format(processor(), c.cores, c.isa, o.workers,
+    o.threads, c.version)
 end
 
 local function announce(o, all)
   local list = {}
   for i, trial in ipairs(all) do list[i] = { id = trial.id, params = trial.params } end
-  o.journal:write { event = "sweep", name = o.name, goal = o.goal, metric = o.metric, machine = machine(),
+  o.journal:write { event = "sweep", name = o.name, goal = o.goal, metric = o.metric, machine = machine(o),
     columns = o.columns, trials = list }
 end
 
@@ -144,7 +153,7 @@ local function again(folder, o)
   local outcome = here.run(config, o.objective)
   return Results.make({ { id = config.id, params = config.params, state = outcome.state, value = outcome.value,
     metrics = outcome.metrics or {}, curve = {}, error = outcome.error, seconds = outcome.seconds,
-    folder = config.folder } }, { dir = o.dir, name = o.name, goal = o.goal, metric = o.metric, machine = machine() })
+    folder = config.folder } }, { dir = o.dir, name = o.name, goal = o.goal, metric = o.metric, machine = machine(o) })
 end
 
 local function count_done(trials, known)

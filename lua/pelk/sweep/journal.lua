@@ -95,7 +95,9 @@ local fold = {}
 
 function fold.sweep(state, event)
   state.about = event
-  for _, asked in ipairs(type(event.trials) == "table" and event.trials or {}) do state:trial(asked) end
+  for _, asked in ipairs(type(event.trials) == "table" and event.trials or {}) do
+    if type(asked) == "table" and type(asked.id) == "string" then state:trial(asked) end
+  end
 end
 
 function fold.begin(state, event)
@@ -120,7 +122,7 @@ function Journal.fold(dir)
       self.trials[event.id] = t
       self.order[#self.order + 1] = event.id
     end
-    if event.params then t.params = event.params end
+    if type(event.params) == "table" then t.params = event.params end
     return t
   end
   local events, damaged = Journal.events(dir)

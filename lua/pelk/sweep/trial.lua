@@ -4,7 +4,7 @@
 --                     progress.jsonl one line a report; locked by the process that runs the trial
 --                     summary.csv    the same as a table
 --                     result.json    how it ended
---                     log.txt        what a process of its own printed
+--                     log.txt        when it began and how it ended; what a process of its own printed
 --                     run/           the folder of Trial:train
 local core = require("pelk.core")
 local cost = require("pelk.cost")
