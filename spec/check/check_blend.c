@@ -5,7 +5,7 @@
 
 #include "kernels/kernels.h"
 
-enum { ROUNDS = 200 };
+enum { ROUNDS = 1000 };
 
 static void compare(check_options *o, const char *name, pk_isa_level level, int64_t n, int64_t taps, const float *got,
                     const float *want, double size) {

@@ -12,7 +12,7 @@
 
 int bench_kernels(check_options *o); /* bench_kernels.c */
 
-enum { WINDOW_ROUNDS = 1200, POSITION_ROUNDS = 300, MAX_BANDS = 64 };
+enum { WINDOW_ROUNDS = 1200, POSITION_ROUNDS = 1000, MAX_BANDS = 64 };
 
 /* One axis: a list of sizes, single taps, or dilated taps; small, now and then larger than its map by far. */
 static pk_axis random_axis(check_options *o, int32_t *sizes) {
