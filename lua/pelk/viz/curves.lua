@@ -1,37 +1,11 @@
 -- Learning curves: loss on the left, accuracy on the right, training and evaluation in each.
+local csv = require "pelk.csv"
 local gnuplot = require "pelk.viz.gnuplot"
 local options = require "pelk.options"
 
 local quote = gnuplot.quote
 
 -- ---- where the numbers come from ----
-
-local function split(line)
-  local cells = {}
-  for cell in (line .. ","):gmatch("([^,]*),") do cells[#cells + 1] = cell end
-  return cells
-end
-
--- A CSV file with a line of names: rows of numbers by name; cells that are no numbers are left out.
-local function read_csv(path)
-  local file, message = io.open(path, "rb")
-  if not file then return nil, message end
-  local names, rows = nil, {}
-  for line in file:lines() do
-    line = line:gsub("\r$", "")
-    if not names then
-      names = split(line)
-    elseif line ~= "" then
-      local row = {}
-      for i, cell in ipairs(split(line)) do
-        if names[i] then row[names[i]] = tonumber(cell) end
-      end
-      rows[#rows + 1] = row
-    end
-  end
-  file:close()
-  return rows
-end
 
 -- One curve: the title, what the column's name must hold, and how it is drawn.
 local curves = {
@@ -121,7 +95,7 @@ return function(history, path, given)
   local rows = history
   if type(history) == "string" then
     local message
-    rows, message = read_csv(history)
+    rows, message = csv.read(history)
     if not rows then return nil, message end
   elseif type(history) ~= "table" then
     error("viz.curves: wants a history, or the path of a CSV file", 2)
