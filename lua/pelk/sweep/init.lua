@@ -252,6 +252,10 @@ function sweep.trial(defaults, out)
   return here.current
 end
 
+--- Write the report of a sweep's folder: one HTML page that stands alone. sweep.report(dir, {path =, title =,
+-- kernels = 3}) gives the path, or nil, message; see pelk.sweep.report.
+function sweep.report(dir, given) return require("pelk.sweep.report").folder(dir, given) end
+
 show.part("pelk.sweep", sweep)
 getmetatable(sweep).__call = function(_, given) return sweep.run(given) end
 

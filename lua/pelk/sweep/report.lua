@@ -3,6 +3,7 @@
 local core = require("pelk.core")
 local options = require("pelk.options")
 local gather = require("pelk.sweep.report.gather")
+local Results = require("pelk.sweep.results")
 local page = require("pelk.sweep.report.page")
 
 local report = {}
@@ -17,7 +18,9 @@ report.rules = { path = { "string" }, title = { "string" }, kernels = { "integer
 -- @treturn string the path, or nil, message
 function report.write(results, path, given)
   local o = options.read("sweep.report", given, report.rules)
-  if type(results) ~= "table" then options.raise("sweep.report: wants the results of a sweep, got " .. type(results)) end
+  if type(results) ~= "table" then
+    options.raise("sweep.report: wants the results of a sweep, got " .. type(results))
+  end
   for i, record in ipairs(results) do
     if type(record) ~= "table" then options.raise(("sweep.report: record %d is no table"):format(i)) end
   end
@@ -27,6 +30,17 @@ function report.write(results, path, given)
   local ok, message = core.write_file(path, page(d, { kernels = o.kernels, time = os.time() }))
   if not ok then return nil, message end
   return path
+end
+
+--- Write the page of a sweep's folder, of a sweep that is over, stopped or running.
+-- @string dir
+-- @tab[opt] given path=dir/report.html; title; kernels=3: see report.write
+-- @treturn string the path of the page, or nil, message
+function report.folder(dir, given)
+  local o = options.read("sweep.report", given, report.rules)
+  local results, message = Results.read(dir)
+  if not results then return nil, message end
+  return report.write(results, o.path or dir .. "/report.html", o)
 end
 
 return report

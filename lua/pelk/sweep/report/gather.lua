@@ -2,6 +2,7 @@
 -- @module pelk.sweep.report.gather
 local csv = require("pelk.csv")
 local numbers = require("pelk.sweep.report.numbers")
+local space = require("pelk.sweep.space")
 
 local gather = {}
 
@@ -14,17 +15,6 @@ gather.labels = { top1 = "top-1, %", top5 = "top-5, %", loss = "loss", train_los
 local metric_order = { "top1", "top5", "loss", "train_loss", "params", "macs", "images_per_second" }
 
 -- ---- parameters ----
-
---- The value at a dotted name, or nil; the name may also be a key as it stands.
-local function lookup(params, name)
-  if params[name] ~= nil then return params[name] end
-  local value = params
-  for key in name:gmatch("[^.]+") do
-    if type(value) ~= "table" then return nil end
-    value = value[math.tointeger(tonumber(key)) or key]
-  end
-  return value
-end
 
 --- The last part of a dotted name where no other column ends alike, else all of it.
 local function column_labels(names)
@@ -46,7 +36,7 @@ local function columns_of(results)
   for i, name in ipairs(names) do
     local column = { name = name, label = labels[i], numeric = true, index = i }
     for _, r in ipairs(results) do
-      local v = lookup(r.params or {}, name)
+      local v = space.get(r.params or {}, name)
       if v ~= nil and not finite(v) then column.numeric = false end
     end
     columns[i] = column
@@ -65,12 +55,27 @@ end
 
 -- ---- metrics ----
 
---- Is the metric, where it is known, the same as the value?
+--- Is the metric the same as the value wherever there are both?
 local function repeats_value(rows, name)
+  local both = 0
   for _, row in ipairs(rows) do
-    if row.metrics[name] ~= nil and row.metrics[name] ~= row.value then return false end
+    local v = row.metrics[name]
+    if v ~= nil and row.value ~= nil then
+      if v ~= row.value then return false end
+      both = both + 1
+    end
   end
-  return true
+  return both > 0
+end
+
+local counted = { params = true, macs = true }
+
+--- How the numbers of a column are written.
+local function format_of(rows, name)
+  if counted[name] then return numbers.count end
+  local values = {}
+  for _, row in ipairs(rows) do values[#values + 1] = row.metrics[name] end
+  return numbers.column(values)
 end
 
 --- Metrics that some row has, the usual ones first, without those that say the value again.
@@ -87,7 +92,7 @@ local function metrics_of(rows)
   local metrics = {}
   for _, name in ipairs(names) do
     if not repeats_value(rows, name) then
-      metrics[#metrics + 1] = { name = name, label = gather.labels[name] or name }
+      metrics[#metrics + 1] = { name = name, label = gather.labels[name] or name, format = format_of(rows, name) }
     end
   end
   return metrics
@@ -142,7 +147,7 @@ end
 
 local function row_of(record, order, columns, metric)
   local params, metrics = {}, {}
-  for i, column in ipairs(columns) do params[i] = lookup(record.params or {}, column.name) end
+  for i, column in ipairs(columns) do params[i] = space.get(record.params or {}, column.name) end
   for name, v in pairs(record.metrics or {}) do if finite(v) then metrics[name] = v end end
   return { order = order, id = tostring(record.id or order), state = record.state or "waiting", params = params,
     all = record.params or {}, value = finite(record.value) and record.value or nil, metrics = metrics,
@@ -178,8 +183,8 @@ end
 --- All that the page shows, the best trial first.
 -- @tab results as sweep.read gives them
 -- @treturn table rows {rank, id, state, value, params (in the order of columns), metrics, name, shade, curve, error,
---   seconds, folder, command}, columns {name, label, numeric}, metrics {name, label}, metric, metric_label, goal, counts
---   by state, seconds
+--   seconds, folder, command}, columns {name, label, numeric, index}, metrics {name, label, format}, metric,
+--   metric_label, format (of the value), goal, counts by state, seconds
 function gather.all(results)
   local metric, goal = results.metric or "value", results.goal == "min" and "min" or "max"
   local columns, rows = columns_of(results), {}
@@ -187,10 +192,12 @@ function gather.all(results)
   table.sort(rows, better(goal))
   for i, row in ipairs(rows) do row.rank = i end
   shade(rows)
+  local values = {}
+  for _, row in ipairs(rows) do values[#values + 1] = row.value end
   local counts, seconds = total(rows)
-  return { rows = rows, columns = columns, metrics = metrics_of(rows), metric = metric, goal = goal, counts = counts,
-    metric_label = gather.labels[metric] or metric, seconds = seconds, dir = results.dir, machine = results.machine,
-    title = results.name or results.dir or "sweep" }
+  return { rows = rows, columns = columns, metrics = metrics_of(rows), metric = metric, goal = goal,
+    format = numbers.column(values), counts = counts, metric_label = gather.labels[metric] or metric,
+    seconds = seconds, dir = results.dir, machine = results.machine, title = results.name or results.dir or "sweep" }
 end
 
 return gather

@@ -104,17 +104,17 @@ local function cell(value, text, class)
   return html.tag("td", { class = class, ["data-v"] = value == nil and "" or tostring(value) }, text)
 end
 
-local function line_of(group, shown, scale, place)
+local function line_of(d, group, shown, scale, place)
   local cells = { cell(place, tostring(place), "n") }
   for _, column in ipairs(shown) do
     local v = group.params[column.index]
     local text = v ~= nil and numbers.value(v) or ""
     cells[#cells + 1] = cell(math.type(v) and v or text, html.escape(text), column.numeric and "n" or nil)
   end
-  local spread = group.deviation and " ± " .. numbers.short(group.deviation) or ""
-  cells[#cells + 1] = cell(group.mean, html.tag("b", nil, numbers.short(group.mean)) .. spread, "n")
-  cells[#cells + 1] = cell(group.low, numbers.short(group.low), "n")
-  cells[#cells + 1] = cell(group.high, numbers.short(group.high), "n")
+  local spread = group.deviation and " ± " .. ("%.2g"):format(group.deviation) or ""
+  cells[#cells + 1] = cell(group.mean, html.tag("b", nil, d.format(group.mean)) .. spread, "n")
+  cells[#cells + 1] = cell(group.low, d.format(group.low), "n")
+  cells[#cells + 1] = cell(group.high, d.format(group.high), "n")
   cells[#cells + 1] = cell(group.n, tostring(group.n), "n")
   cells[#cells + 1] = html.tag("td", nil, strip(group, scale))
   return html.tag("tr", nil, table.concat(cells))
@@ -124,7 +124,8 @@ end
 function groups.section(d)
   local list = groups.of(d)
   if not list or #list == 0 then return nil end
-  local seed, shown, heads, lines = groups.seed_column(d), {}, { html.tag("th", { scope = "col", class = "n" }, "#") }, {}
+  local seed, shown, lines = groups.seed_column(d), {}, {}
+  local heads = { html.tag("th", { scope = "col", class = "n" }, "#") }
   for _, column in ipairs(d.columns) do
     if column ~= seed then
       shown[#shown + 1] = column
@@ -137,7 +138,7 @@ function groups.section(d)
   end
   heads[#heads + 1] = html.tag("th", { scope = "col", class = "plain" }, "each seed")
   local scale = scale_of(list)
-  for i, group in ipairs(list) do lines[i] = line_of(group, shown, scale, i) end
+  for i, group in ipairs(list) do lines[i] = line_of(d, group, shown, scale, i) end
   return html.tag("p", nil, ("Trials that are done, grouped over <code>%s</code>; the deviation is that of a sample "
     .. "(n − 1)."):format(html.escape(seed.name))) .. html.tag("div", { class = "scroll", tabindex = 0, role = "region",
     ["aria-label"] = "Means over seeds" }, html.tag("table", { class = "sortable" }, html.tag("thead", nil,

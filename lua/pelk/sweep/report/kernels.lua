@@ -2,7 +2,6 @@
 -- @module pelk.sweep.report.kernels
 local core = require("pelk.core")
 local html = require("pelk.sweep.report.html")
-local numbers = require("pelk.sweep.report.numbers")
 
 local pictures = {}
 
@@ -47,7 +46,8 @@ local function layers_of(tensors, about)
       local h, w = taps(grid, shape[3], shape[4])
       local stage = name:match("^stages%.(%d+)") or name
       local had = by_stage[stage]
-      if math.max(h, w) >= LEAST and (not had or h * w > had.h * had.w or h * w == had.h * had.w and name < had.name) then
+      local larger = not had or h * w > had.h * had.w or h * w == had.h * had.w and name < had.name
+      if math.max(h, w) >= LEAST and larger then
         if not had then stages[#stages + 1] = stage end
         by_stage[stage] = { name = name, weights = t, grid = grid, h = h, w = w }
       end
@@ -82,11 +82,14 @@ local function image(layer, form)
   else o.scale = math.max(1, math.floor(60 / math.max(layer.h, layer.w))) end
   local uri = data_uri(w, o)
   if not uri then return nil end
-  local what = form == "magnitude" and "mean |w| over channels" or ("channels 1 to %d"):format(math.min(TILES, w:size(3)))
-  local size = ("%dx%d%s"):format(layer.h, layer.w, layer.grid and (", %dx%d weights"):format(w:size(1), w:size(2)) or "")
+  local what = form == "magnitude" and "mean |w| over channels"
+    or ("channels 1 to %d"):format(math.min(TILES, w:size(3)))
+  local shared = layer.grid and (", %dx%d weights"):format(w:size(1), w:size(2)) or ""
+  local size = ("%dx%d%s"):format(layer.h, layer.w, shared)
   return html.tag("figure", nil, html.tag("img", { src = uri, loading = "lazy",
     alt = ("Kernels of %s, %s: %s"):format(layer.name, size, what) }) .. html.tag("figcaption", nil,
-    html.tag("code", nil, html.escape((layer.name:gsub("%.weight$", "")))) .. html.escape((" %s; %s"):format(size, what))))
+    html.tag("code", nil, html.escape((layer.name:gsub("%.weight$", ""))))
+    .. html.escape((" %s; %s"):format(size, what))))
 end
 
 --- Figures of a trial: every stage's magnitudes, and the channels of the first.
@@ -110,7 +113,7 @@ function pictures.section(d, most)
     if figures then
       n = n + 1
       parts[#parts + 1] = html.tag("h3", nil, ("<a href=\"#trial-%d\">#%d</a> %s: %s"):format(row.rank, row.rank,
-        html.escape(row.name), numbers.short(row.value))) .. html.tag("div", { class = "kernels" }, figures)
+        html.escape(row.name), d.format(row.value))) .. html.tag("div", { class = "kernels" }, figures)
     end
   end
   if n == 0 then return nil end

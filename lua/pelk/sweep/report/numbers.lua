@@ -13,6 +13,18 @@ function numbers.short(v)
   return (("%.4g"):format(v):gsub("e([+-])0*(%d)", "e%1%2"):gsub("e%+", "e"))
 end
 
+--- How to write the numbers of a column, all with the same decimals: a function from a number to text.
+function numbers.column(values)
+  local most, whole = 0, true
+  for _, v in ipairs(values) do
+    most, whole = math.max(most, math.abs(v)), whole and v == math.floor(v)
+  end
+  if whole or most < 1e-3 or most >= 1e6 then return numbers.short end
+  local digits = math.max(1, math.floor(math.log(most, 10)) + 1)
+  local format = ("%%.%df"):format(math.max(0, 4 - digits))
+  return function(v) return v ~= 0 and math.abs(v) < most / 1000 and numbers.short(v) or format:format(v) end
+end
+
 local prefixes = { { 1e12, " T" }, { 1e9, " G" }, { 1e6, " M" }, { 1e3, " k" } }
 
 --- Large counts: 443210 as "443.2 k", 12.3e6 as "12.3 M".

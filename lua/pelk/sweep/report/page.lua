@@ -29,13 +29,15 @@ local function counts_text(d)
   return #parts > 0 and table.concat(parts, ", ") or "none"
 end
 
-local function item(term, inner) return html.tag("div", nil, html.tag("dt", nil, term) .. html.tag("dd", nil, inner)) end
+local function item(term, inner)
+  return html.tag("div", nil, html.tag("dt", nil, term) .. html.tag("dd", nil, inner))
+end
 
 local function best_item(d)
   local best = d.rows[1]
   if not best or not best.value then return item("Best", "no trial has a value yet") end
   return html.tag("div", { class = "best" }, html.tag("dt", nil, "Best " .. html.escape(d.metric_label))
-    .. html.tag("dd", nil, ('<b>%s</b> <a href="#trial-1">#1</a> %s'):format(numbers.short(best.value),
+    .. html.tag("dd", nil, ('<b>%s</b> <a href="#trial-1">#1</a> %s'):format(d.format(best.value),
     html.escape(best.name))))
 end
 
@@ -84,8 +86,8 @@ local function section(id, title, inner)
 end
 
 local function head(d)
-  return '<meta charset="utf-8">\n' .. html.tag("meta", { ["http-equiv"] = "Content-Security-Policy", content = POLICY })
-    .. '\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+  local policy = html.tag("meta", { ["http-equiv"] = "Content-Security-Policy", content = POLICY })
+  return '<meta charset="utf-8">\n' .. policy .. '\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     .. '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
     .. html.tag("title", nil, html.escape(d.title) .. " · sweep") .. "\n" .. html.tag("style", nil,
     require("pelk.sweep.report.style"))

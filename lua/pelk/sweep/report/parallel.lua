@@ -6,7 +6,8 @@ local plot = require("pelk.sweep.report.plot")
 
 local parallel = {}
 
-local HEIGHT, TOP, BOTTOM, EDGE, GAP = 330, 46, 290, 62, 132
+local HEIGHT, TOP, BOTTOM, EDGE, GAP = 326, 46, 296, 62, 132
+local LABEL = 16 -- characters of a tick's label
 local DISTINCT = 6 -- up to so many different numbers are ticks themselves
 
 local at = plot.at
@@ -76,7 +77,9 @@ local function axes_of(d, rows)
   local values = {}
   for i, row in ipairs(rows) do values[i] = row.value end
   axes[#axes + 1] = axis_of(d.metric_label, d.metric, true, values, rows)
-  for i, axis in ipairs(axes) do axis.x = EDGE + (i - 1) * GAP end
+  local left = EDGE
+  for _, tick in ipairs(axes[1].ticks) do left = math.max(left, 20 + 7 * math.min(LABEL, utf8.len(tick.text) or 0)) end
+  for i, axis in ipairs(axes) do axis.x = left + (i - 1) * GAP end
   return axes
 end
 
@@ -97,7 +100,7 @@ local function draw_axis(axis, n, last)
       parts[#parts + 1] = html.shape("line", { class = "axis", x1 = axis.x - 3, x2 = axis.x + 3, y1 = at(tick.y),
         y2 = at(tick.y) })
       parts[#parts + 1] = plot.text(axis.x + (last and 8 or -8), tick.y + 4, last and "tick halo" or "tick end halo",
-        cut(tick.text, 16))
+        cut(tick.text, LABEL))
       free = tick.y - 13
     end
   end
@@ -105,7 +108,7 @@ local function draw_axis(axis, n, last)
     html.tag("title", nil, html.escape(axis.name)) .. table.concat(parts))
 end
 
-local function draw_line(row, i, axes)
+local function draw_line(row, i, axes, format)
   local points, places = {}, {}
   for n, axis in ipairs(axes) do
     places[n] = at(axis.y[i])
@@ -113,7 +116,7 @@ local function draw_line(row, i, axes)
   end
   return plot.link(row, html.shape("polyline", plot.of_trial(row, { class = "line" .. (row.rank <= 3 and " best" or ""),
     points = table.concat(points, " "), ["data-y"] = table.concat(places, " ") }),
-    ("#%d %s: %s"):format(row.rank, row.name, numbers.short(row.value))))
+    ("#%d %s: %s"):format(row.rank, row.name, format(row.value))))
 end
 
 local MOST = 500 -- lines drawn: the best ones
@@ -126,17 +129,20 @@ function parallel.section(d)
   end
   if #rows == 0 or #d.columns == 0 then return nil end
   local axes = axes_of(d, rows)
-  local width = 2 * EDGE + (#axes - 1) * GAP
+  local width = axes[#axes].x + EDGE
   local parts = {}
-  for i = #rows, 1, -1 do parts[#parts + 1] = draw_line(rows[i], i, axes) end
+  for i = #rows, 1, -1 do parts[#parts + 1] = draw_line(rows[i], i, axes, d.format) end
   for n, axis in ipairs(axes) do parts[#parts + 1] = draw_axis(axis, n, n == #axes) end
   local note = "Each line is a trial, coloured by its value."
-  if left > 0 then note = note .. (" %d trials without a value, or beyond the best %d, are not drawn."):format(left, MOST) end
-  return html.tag("p", nil, note .. '<span class="with-script"> Drag along an axis (or focus it and use the arrow keys, '
+  if left > 0 then
+    local why = left + #rows > MOST and ("without a value, or beyond the best %d,"):format(MOST) or "without a value"
+    note = note .. (" Not drawn: %d %s."):format(left, why)
+  end
+  return html.tag("p", nil, note .. '<span class="with-script"> Drag along an axis (or focus it and use arrow keys, '
     .. "with Shift to widen) to choose trials; a click or Escape lets them all back in.</span>")
     .. plot.figure("Parameters and " .. d.metric_label, table.concat(parts), nil, { width = width, height = HEIGHT,
     class = "chart parallel", style = ("min-width:%dpx;max-width:%dpx"):format(math.floor(width * 0.86),
-    math.floor(width * 1.5)), scroll = true, axes = #axes })
+    math.floor(width * 1.25)), scroll = true, axes = #axes })
 end
 
 return parallel

@@ -7,11 +7,13 @@ local plot = require("pelk.sweep.report.plot")
 
 local scatter = {}
 
---- The costs: name of the metric, the axis, which way is better.
+--- The costs: name of the metric, the axis, which way is better, how numbers are written.
 scatter.costs = {
-  { name = "params", label = "parameters", title = "parameters", goal = "min" },
-  { name = "macs", label = "multiply-adds", title = "multiply-adds", goal = "min" },
-  { name = "images_per_second", label = "images/s, measured", title = "measured images/s", goal = "max" },
+  { name = "params", label = "parameters", title = "parameters", goal = "min", format = numbers.count },
+  { name = "macs", label = "multiply-adds", title = "multiply-adds", goal = "min",
+    format = numbers.count },
+  { name = "images_per_second", label = "images/s, measured", title = "measured images/s",
+    goal = "max", format = numbers.short },
 }
 
 local at = plot.at
@@ -65,20 +67,22 @@ local function names_of(front, rows, points, sx, sy)
 end
 
 local MEMBERS_SHOWN = 12
+local MEMBERS_OPEN = 6 -- lists up to so long are open from the beginning
 
-local function member_list(front, rows, points, cost)
+local function member_list(d, front, rows, points, cost)
   local items = {}
   for n, i in ipairs(front) do
     if n <= MEMBERS_SHOWN then
       items[n] = html.tag("li", nil, ("<a href=\"#trial-%d\">#%d</a> %s: <b>%s</b> at %s"):format(rows[i].rank,
-        rows[i].rank, html.escape(rows[i].name), numbers.short(points[i][2]), numbers.count(points[i][1])))
+        rows[i].rank, html.escape(rows[i].name), d.format(points[i][2]), cost.format(points[i][1])))
     end
   end
   if #front > MEMBERS_SHOWN then
     items[#items + 1] = html.tag("li", nil, ("and %d more"):format(#front - MEMBERS_SHOWN))
   end
-  return html.tag("details", { class = "members", open = #front <= 4 }, ("<summary>Pareto front: %d of %d</summary><ul>")
-    :format(#front, #rows) .. table.concat(items) .. "</ul>")
+  local summary = ("Pareto front: %d of %d"):format(#front, #rows)
+  return html.tag("details", { class = "members", open = #front <= MEMBERS_OPEN }, html.tag("summary", nil, summary)
+    .. html.tag("ul", nil, table.concat(items)))
 end
 
 local function chart(d, cost)
@@ -87,19 +91,20 @@ local function chart(d, cost)
   local sx, sy = plot.scales(xs, ys, { x = { log = "auto" }, y = { log = d.goal == "min" and "auto" or false } })
   local front, on_front = find_front(points, cost.goal, d.goal), {}
   for _, i in ipairs(front) do on_front[i] = true end
-  local parts = { plot.frame(sx, sy, { x = cost.label, y = d.metric_label, x_format = numbers.count }),
+  local labels = { x = cost.label, y = d.metric_label, x_format = cost.format }
+  local parts = { plot.frame(sx, sy, labels),
     stairs(front, points, sx, sy, cost, d) }
   for pass = 1, 2 do -- members of the front lie above the others
     for i = #rows, 1, -1 do
       if (on_front[i] == true) == (pass == 2) then
         parts[#parts + 1] = mark(rows[i], points[i], sx, sy, on_front[i], ("#%d %s: %s at %s"):format(rows[i].rank,
-          rows[i].name, numbers.short(points[i][2]), numbers.count(points[i][1])))
+          rows[i].name, d.format(points[i][2]), cost.format(points[i][1])))
       end
     end
   end
   parts[#parts + 1] = names_of(front, rows, points, sx, sy)
   return plot.figure(("%s against %s"):format(d.metric_label, cost.title), table.concat(parts),
-    member_list(front, rows, points, cost))
+    member_list(d, front, rows, points, cost))
 end
 
 --- The section, or nil where no trial knows what it costs.

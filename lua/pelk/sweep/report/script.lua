@@ -1,6 +1,6 @@
 --- What the page does where scripts run: sorting, filtering, looking at one trial in all charts, choosing along axes.
 -- Without it the page shows the same; nothing in it loads or sends anything. It holds no text that would end a script.
-return [[
+return [==[
 
 "use strict";
 (function () {
@@ -157,7 +157,7 @@ return [[
     search.focus();
   });
   var tools = make("div", { "class": "tools" });
-  [make("label", { "for": "search" }, "Filter"), search, reset, output].forEach(function (node) { tools.appendChild(node); });
+  tools.append(make("label", { "for": "search" }, "Filter"), search, reset, output);
   var scroll = document.querySelector("#table .scroll");
   scroll.parentNode.insertBefore(tools, scroll);
 
@@ -236,4 +236,4 @@ return [[
     code.parentNode.insertBefore(button, code);
   });
 })();
-]]
+]==]

@@ -10,7 +10,8 @@ return [[
 @media (prefers-color-scheme: dark) {
   :root {
     --ground: #14171b; --raised: #1d2127; --text: #e7eaee; --soft: #a4adb8; --rule: #3a414a; --grid: #272c33;
-    --link: #84b6ff; --low: #b0622a; --high: #a8dcff; --front: #ff7aa8; --bad: #ff8e86; --good: #77d39b; --busy: #e6bf6a;
+    --link: #84b6ff; --low: #b0622a; --high: #a8dcff; --front: #ff7aa8; --bad: #ff8e86; --good: #77d39b;
+    --busy: #e6bf6a;
   }
 }
 * { box-sizing: border-box; }
@@ -28,10 +29,12 @@ p.lead { margin: .2rem 0 1rem; }
 a { color: var(--link); }
 a:focus-visible, button:focus-visible, input:focus-visible, summary:focus-visible, .scroll:focus-visible,
 .parallel-axis:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
-code { font: .86em/1.45 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+code { font: .86em/1.45 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  overflow-wrap: anywhere; }
 
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 190px), 1fr)); gap: .6rem; margin: 0; }
-dl > div { background: var(--raised); border: 1px solid var(--rule); border-radius: 8px; padding: .55rem .8rem; min-width: 0; }
+dl > div { background: var(--raised); border: 1px solid var(--rule); border-radius: 8px; padding: .55rem .8rem;
+  min-width: 0; }
 dt { font-size: .78rem; color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
 dl .best { grid-column: 1 / -1; }
@@ -113,7 +116,8 @@ svg .line.out, svg .dot.out, svg text.out { opacity: .07; pointer-events: none; 
 .members li { overflow-wrap: anywhere; }
 .kernels { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
 .kernels figure { max-width: min(100%, 300px); }
-.kernels img { display: block; max-width: 100%; height: auto; image-rendering: pixelated; border: 1px solid var(--rule); }
+.kernels img { display: block; max-width: 100%; height: auto; image-rendering: pixelated;
+  border: 1px solid var(--rule); }
 .kernels figcaption { font-weight: 400; font-size: .8rem; color: var(--soft); margin-top: .3rem; }
 #tip { position: fixed; z-index: 9; left: 0; top: 0; max-width: min(340px, 92vw); margin: 0; padding: .4rem .6rem;
   border-radius: 6px; background: var(--text); color: var(--ground); font-size: .84rem; pointer-events: none;

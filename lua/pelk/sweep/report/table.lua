@@ -37,19 +37,17 @@ local function state_cell(row)
     .. (row.error and error_of(row) or ""), "s")
 end
 
-local function value_cell(row)
+local function value_cell(d, row)
   if not row.value then return cell(nil, "", "n") end
   return cell(row.value, html.tag("i", { class = "swatch", style = ("--t:%.3f"):format(row.shade or 0),
-    ["aria-hidden"] = "true" }, "") .. html.tag("b", nil, numbers.short(row.value)), "n")
+    ["aria-hidden"] = "true" }, "") .. html.tag("b", nil, d.format(row.value)), "n")
 end
 
-local counted = { params = true, macs = true }
-
 local function line_of(d, row)
-  local cells = { cell(row.rank, tostring(row.rank), "n rank"), value_cell(row) }
+  local cells = { cell(row.rank, tostring(row.rank), "n rank"), value_cell(d, row) }
   for i, column in ipairs(d.columns) do cells[#cells + 1] = parameter_cell(row.params[i], column) end
   for _, metric in ipairs(d.metrics) do
-    cells[#cells + 1] = number_cell(row.metrics[metric.name], counted[metric.name] and numbers.count or numbers.short)
+    cells[#cells + 1] = number_cell(row.metrics[metric.name], metric.format)
   end
   cells[#cells + 1] = state_cell(row)
   cells[#cells + 1] = number_cell(row.seconds, progress.duration)
