@@ -1,6 +1,5 @@
 --- Trials that differ in their seed alone: mean and deviation of each group.
 -- @module pelk.sweep.report.groups
-local json = require("pelk.json")
 local html = require("pelk.sweep.report.html")
 local numbers = require("pelk.sweep.report.numbers")
 
@@ -24,6 +23,15 @@ local function without(params, path)
   return out
 end
 
+--- A text that is the same for equal parameters only.
+local function key_of(value)
+  if type(value) ~= "table" then return ("%s:%q"):format(type(value), tostring(value)) end
+  local parts = {}
+  for k, v in pairs(value) do parts[#parts + 1] = key_of(k) .. "=" .. key_of(v) end
+  table.sort(parts)
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
 --- n, mean, deviation (of a sample; nil for one value), least, most.
 function groups.moments(values)
   local sum, low, high = 0, math.huge, -math.huge
@@ -43,8 +51,7 @@ function groups.of(d)
   local list, by_key = {}, {}
   for _, row in ipairs(d.rows) do
     if row.state == "done" and row.value then
-      local ok, key = pcall(json.encode, without(row.all, seed.name))
-      key = ok and key or row.id
+      local key = key_of(without(row.all, seed.name))
       if not by_key[key] then
         by_key[key] = { rows = {}, params = row.params }
         list[#list + 1] = by_key[key]

@@ -86,7 +86,7 @@ local function image(layer, form)
     or ("channels 1 to %d"):format(math.min(TILES, w:size(3)))
   local shared = layer.grid and (", %dx%d weights"):format(w:size(1), w:size(2)) or ""
   local size = ("%dx%d%s"):format(layer.h, layer.w, shared)
-  return html.tag("figure", nil, html.tag("img", { src = uri, loading = "lazy",
+  return html.tag("figure", nil, html.tag("img", { src = uri,
     alt = ("Kernels of %s, %s: %s"):format(layer.name, size, what) }) .. html.tag("figcaption", nil,
     html.tag("code", nil, html.escape((layer.name:gsub("%.weight$", ""))))
     .. html.escape((" %s; %s"):format(size, what))))

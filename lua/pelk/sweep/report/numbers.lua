@@ -20,7 +20,7 @@ function numbers.column(values)
     most, whole = math.max(most, math.abs(v)), whole and v == math.floor(v)
   end
   if whole or most < 1e-3 or most >= 1e6 then return numbers.short end
-  local digits = math.max(1, math.floor(math.log(most, 10)) + 1)
+  local digits = math.floor(math.log(most, 10)) + 1
   local format = ("%%.%df"):format(math.max(0, 4 - digits))
   return function(v) return v ~= 0 and math.abs(v) < most / 1000 and numbers.short(v) or format:format(v) end
 end

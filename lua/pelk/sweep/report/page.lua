@@ -87,7 +87,8 @@ end
 
 local function head(d)
   local policy = html.tag("meta", { ["http-equiv"] = "Content-Security-Policy", content = POLICY })
-  return '<meta charset="utf-8">\n' .. policy .. '\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+  return '<meta charset="utf-8">\n' .. policy .. "\n"
+    .. '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     .. '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
     .. html.tag("title", nil, html.escape(d.title) .. " · sweep") .. "\n" .. html.tag("style", nil,
     require("pelk.sweep.report.style"))

@@ -172,10 +172,8 @@ return [==[
       var range = ranges[n];
       if (!range) { if (box) { box.remove(); box = null; } return; }
       if (!box) {
-        box = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+        box = area.cloneNode(false);
         box.setAttribute("class", "chosen");
-        box.setAttribute("x", area.getAttribute("x"));
-        box.setAttribute("width", area.getAttribute("width"));
         group.appendChild(box);
       }
       box.setAttribute("y", range.from);
