@@ -42,13 +42,16 @@ dl .best dd b { font-size: 1.7rem; line-height: 1.25; margin-right: .4rem; }
 
 .scroll { overflow-x: auto; max-width: 100%; -webkit-overflow-scrolling: touch; border: 1px solid var(--rule);
   border-radius: 8px; position: relative; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .9rem; }
+#table .scroll { max-height: 92vh; overflow: auto; }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .36rem .65rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--grid);
   white-space: nowrap; }
 tbody tr:last-child td { border-bottom: 0; }
 thead th { background: var(--raised); border-bottom: 1px solid var(--rule); font-weight: 600; vertical-align: bottom; }
 th.n, td.n { text-align: right; }
+thead th { position: sticky; top: 0; z-index: 2; }
 td.rank, thead th:first-child { position: sticky; left: 0; background: var(--raised); z-index: 1; }
+thead th:first-child { z-index: 3; }
 td.s { white-space: normal; min-width: 6.5rem; }
 td.s:has(.error) { min-width: 18rem; }
 th button { all: unset; cursor: pointer; padding: .2rem .3rem; margin: -.2rem -.3rem; border-radius: 4px; }
@@ -141,13 +144,13 @@ svg .line.out, svg .dot.out, svg text.out { opacity: .07; pointer-events: none; 
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   body { max-width: none; padding: 0; font-size: 10pt; }
   .tools, #tip, button.copy, .script .with-script { display: none; }
-  .scroll { overflow: visible; border: 0; }
+  .scroll, #table .scroll { overflow: visible; border: 0; max-height: none; }
   table { font-size: 7.5pt; }
   th, td { padding: .2em .4em; white-space: normal; }
   td.n { white-space: nowrap; }
   td.s:has(.error) { min-width: 0; }
   td.c { min-width: 16em; }
-  td.rank, thead th:first-child { position: static; }
+  td.rank, thead th, thead th:first-child { position: static; }
   th button::after { content: none; }
   thead { display: table-header-group; }
   tr, figure, h2, h3, dl > div { break-inside: avoid; }
