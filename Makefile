@@ -147,7 +147,7 @@ JOBS := $(shell nproc 2>/dev/null || echo 2)
 demo:
 	@sh spec/deps.sh
 	@$(MAKE) --no-print-directory -j$(JOBS) all
-	@$(LUA_ENV) $(LUA) examples/01_fashion_mnist.lua out=$(or $(OUT),runs/fashion)
+	@$(LUA_ENV) $(LUA) examples/02_train.lua out=$(or $(OUT),runs/fashion) epochs=4 images=60000
 
 test:
 	@sh spec/deps.sh

@@ -7,19 +7,11 @@
 -- under three minutes on two cores and gave 80.01 +- 0.13, 81.02 +- 0.36 and 80.60 +- 0.72 %.
 -- Ends with a table of weights, connections and test accuracy, mean and spread (standard deviation) over the seeds.
 
+local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")
 
-local settings = { epochs = 4, seeds = 3, limit = 60000, batch = 128, lr = 4e-3, density = 0.6, growth = "random",
-  preset = "", tests = 10000 }
-for _, word in ipairs(arg or {}) do
-  local key, value = word:match("^(%w+)=(.+)$")
-  if not key or settings[key] == nil then
-    io.stderr:write(("usage: sparse_width.lua [epochs=N] [seeds=N] [limit=N] [tests=N] [batch=N] [lr=X] [density=X] "
-      .. "[growth=NAME] [preset=NAME], got '%s'\n"):format(word))
-    os.exit(2)
-  end
-  settings[key] = math.tointeger(tonumber(value)) or tonumber(value) or value
-end
+local settings = example.settings { epochs = 4, seeds = 3, limit = 60000, batch = 128, lr = 4e-3, density = 0.6,
+  growth = "random", preset = "", tests = 10000 }
 
 -- The first n images.
 local function first(split, n)
@@ -70,7 +62,6 @@ local function mean_and_spread(list)
   return mean, #list > 1 and math.sqrt(squares / (#list - 1)) or 0
 end
 
-io.stdout:setvbuf("line")
 print(("%d training images, %d epochs, %d seeds, batch %d"):format(train_set:size(), settings.epochs, settings.seeds,
   settings.batch))
 local cases = { { "dense, width 1.0", 1.0, false }, { "dense, width 1.3", 1.3, false },

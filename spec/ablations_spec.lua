@@ -58,7 +58,7 @@ local there, missing = pelk.data.fashion_mnist({ split = "test" })
 --- Status, standard output and standard error of the example.
 local function example(words)
   local dir = help.folder()
-  local command = "LUA_PATH=%q LUA_CPATH=%q lua5.4 examples/07_ablations.lua %s >'%s/out' 2>'%s/err'"
+  local command = "LUA_PATH=%q LUA_CPATH=%q lua5.4 examples/ablations.lua %s >'%s/out' 2>'%s/err'"
   local _, _, status = os.execute(command:format(package.path, package.cpath, words, dir, dir))
   local out, err = help.read(dir .. "/out"), help.read(dir .. "/err")
   help.remove(dir)

@@ -373,6 +373,11 @@ describe("activation maps", function()
       assert.same({ 28, 28, 3 }, p:shape())
       assert.same({ 255, 255, 255 }, p[4][3]:flat())
       assert.is_true(list[1]:save_png(dir .. "/cam.png", { alpha = 0.4 }))
+      p = list[1]:overlay { scale = 3, known = { { 2, 3, 20, 21 } } } -- from 3 x 2 to 3 x 21 - 1
+      assert.same({ 84, 84, 3 }, p:shape())
+      assert.same({ 64, 208, 96 }, p[10][7]:flat())
+      assert.same({ 64, 208, 96 }, p[66][63]:flat())
+      assert.are_not.same({ 64, 208, 96 }, p[67][64]:flat())
     end
     assert.same({ 14, 14 }, viz.cam(m, set, with { method = "gradcam", stage = 1, limit = 1 })[1].map:shape())
     assert.is_true(m.training)

@@ -30,6 +30,26 @@ function viz.heatmap(t, path, given)
     max = o.max, symmetric = o.symmetric }, o.title, o.note), path)
 end
 
+local sheet_rules = {
+  captions = { "table" }, columns = { "integer", nil, 1 }, colormap = { "string", "gray" }, scale = { "integer", 1, 0 },
+  min = { "number" }, max = { "number" }, symmetric = { "boolean" },
+}
+
+-- viz.sheet({t, ...}, path, {captions = {...}, columns = about a square, colormap = "gray", scale = 1, min =, max =,
+-- symmetric =}): pictures beside and below each other, each with its caption; tensors as in save_png. true, or nil,
+-- message.
+function viz.sheet(list, path, given)
+  local o = options.read("viz.sheet", given, sheet_rules)
+  if type(list) ~= "table" or #list == 0 then options.raise("viz.sheet: wants a list of pictures") end
+  local pixels = {}
+  for i, t in ipairs(list) do
+    pixels[i] = options.call(core.picture, t, { colormap = o.colormap, scale = o.scale, min = o.min, max = o.max,
+      symmetric = o.symmetric })
+  end
+  local columns = o.columns or math.ceil(math.sqrt(#pixels))
+  return core.write_png(options.call(core.picture_sheet, pixels, o.captions, columns), path)
+end
+
 -- ---- sharing grids ----
 
 local function is_grid(t) return type(t) == "table" and math.type(t[1]) ~= nil end

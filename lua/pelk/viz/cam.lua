@@ -104,24 +104,34 @@ end
 -- ---- results ----
 
 --- Pixels of a picture {H,W,C}: bytes as they are, floats over their range; of other than three channels the first.
-local function pixels_of(picture)
+local function pixels_of(picture, scale)
   if picture:size(3) ~= 3 then picture = picture:narrow(3, 1, 1) end
-  return core.picture(picture)
+  return options.call(core.picture, picture, { scale = scale })
+end
+
+local function outline(pixels, boxes, color, scale)
+  local thickness = math.max(1, math.min(pixels:size(1), pixels:size(2)) // 100)
+  for _, box in ipairs(boxes or {}) do
+    if type(box) ~= "table" or #box ~= 4 then options.raise("cam:overlay: a box is {x0,y0,x1,y1}") end
+    local x0, y0, x1, y1 = table.unpack(box)
+    options.call(core.picture_outline, pixels, { x0 * scale, y0 * scale, (x1 + 1) * scale - 1, (y1 + 1) * scale - 1 },
+      color, thickness)
+  end
 end
 
 --- The map over its picture.
--- @tab[opt] given alpha=0.5, colormap="magma", boxes={{x0,y0,x1,y1}, ...} (white), known={...} (green)
--- @treturn Tensor pixels uint8 {H,W,3}
+-- @tab[opt] given alpha=0.5, colormap="magma", boxes={{x0,y0,x1,y1}, ...} (white), known={...} (green), in pixels of
+-- the picture; scale=1: pixels drawn for one of the picture
+-- @treturn Tensor pixels uint8 {H scale,W scale,3}
 function Cam:overlay(given)
   local o = options.read("cam:overlay", given, { alpha = { "number", 0.5, 0 }, colormap = { "string", "magma" },
-    boxes = { "table" }, known = { "table" } })
-  local pixels = pixels_of(self.picture)
+    boxes = { "table" }, known = { "table" }, scale = { "integer", 1, 1 } })
+  local pixels = pixels_of(self.picture, o.scale)
   local map = core.map_resize(self.map, pixels:size(1), pixels:size(2)):clamp(0, 1)
   local out = options.call(core.picture_blend, pixels, options.call(core.picture, map, { colormap = o.colormap,
     min = 0, max = 1 }), o.alpha)
-  local thickness = math.max(1, math.min(pixels:size(1), pixels:size(2)) // 100)
-  for _, box in ipairs(o.known or {}) do core.picture_outline(out, box, 0x40d060, thickness) end
-  for _, box in ipairs(o.boxes or {}) do core.picture_outline(out, box, 0xffffff, thickness) end
+  outline(out, o.known, 0x40d060, o.scale)
+  outline(out, o.boxes, 0xffffff, o.scale)
   return out
 end
 

@@ -1,7 +1,7 @@
 -- Emoji of two vendors as folders of classes: train on Google's drawings, test on Twitter's. 64x64 colour PNG with
 -- transparency, 10 classes (Activities, Animals & Nature, ...), 1911 pictures of each vendor.
 --
---     lua5.4 examples/02_emoji_folders.lua out=data/emoji [level=category|subcategory]
+--     lua5.4 examples/emoji_folders.lua out=data/emoji [level=category|subcategory]
 --
 -- Needs npm (which fetches two packages of about 70 MB each, once) and tar. Afterwards
 --
@@ -9,6 +9,7 @@
 --     data.image_folder{root = "data/emoji", split = "test"}      -- Twitter, CC-BY-4.0
 --
 -- Skin-tone variants are left out; an emoji that one vendor lacks is left out of both.
+local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local core = require "pelk.core"
 local data = require "pelk.data"
 local json = require "pelk.json"
@@ -16,15 +17,7 @@ local json = require "pelk.json"
 local VERSION = "16.0.0"
 local vendors = { train = "google", test = "twitter" }
 
-local given = { out = "data/emoji", level = "category" }
-for _, argument in ipairs(arg) do
-  local key, value = argument:match("^(%w+)=(.+)$")
-  if not key or not given[key] then
-    io.stderr:write("usage: lua5.4 examples/02_emoji_folders.lua out=FOLDER level=category|subcategory\n")
-    os.exit(2)
-  end
-  given[key] = value
-end
+local given = example.settings { out = "data/emoji", level = "category" }
 
 local function must(ok, message)
   if not ok then

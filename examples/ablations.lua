@@ -1,5 +1,5 @@
 -- The PeLK paper's ablations, row by row: build, count, time, and train on data of yours.
---   lua5.4 examples/07_ablations.lua --table 5 [--time] [--train fashion_mnist --epochs 1 --limit 2000]
+--   lua5.4 examples/ablations.lua --table 5 [--time] [--train fashion_mnist --epochs 1 --limit 2000]
 -- --table   1     stripes (SLaK-51) or dense kernels (RepLK-51), with and without sparsity
 --           5     sharing grids #1 to #6 of a 33x33 kernel        (pelk.grids.table5_1 ...)
 --           6     the fine centre of PeLK-T's kernels, 1x1 to 7x7
@@ -18,37 +18,14 @@
 -- kernel in stage 1, in % of the dense one. For small pictures the stem's patches shrink (28x28: 1) so that the first
 -- stage's map is nearer to the 56x56 of ImageNet. All of PeLK-T trains some images a second: begin small.
 
+local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")
 local show = require("pelk.show")
 
-local settings = { table = "", time = false, batch = 1, train = "", root = "", epochs = 1, limit = 2000, tests = 1000,
+local defaults = { table = "", time = false, batch = 1, train = "", root = "", epochs = 1, limit = 2000, tests = 1000,
   train_batch = 64, lr = 2e-3, seed = 1, layer_scale = 1, dims = "", depths = "", stem = 0, width = 0, csv = "" }
-
-local function usage(what)
-  io.stderr:write("07_ablations.lua: ", what, "; usage: --table 1|5|6|7|fig6 [--time] [--train NAME] ",
-    "[--epochs N] [--limit N] ... (the file's head says all)\n")
-  os.exit(2)
-end
-
-local function set(key, value)
-  local known = settings[key]
-  if known == nil then usage(("unknown '%s'"):format(key)) end
-  if type(known) == "boolean" then value = value ~= "false" end
-  if type(known) == "number" then value = tonumber(value) or usage(("%s wants a number"):format(key)) end
-  settings[key] = value
-end
-
-local i = 1
-while arg[i] do
-  local key, value = arg[i]:match("^%-*([%w_]+)=(.*)$")
-  key = key or arg[i]:match("^%-%-([%w_]+)$") or usage(("'%s' is not understood"):format(arg[i]))
-  if not value and type(settings[key]) ~= "boolean" then
-    i = i + 1
-    value = arg[i] or usage(("%s wants a value"):format(key))
-  end
-  set(key, value or "true")
-  i = i + 1
-end
+local settings = example.settings(defaults)
+local function usage(what) example.refuse(defaults, what) end
 
 -- ---- the rows ----
 
