@@ -5,22 +5,15 @@
 -- stops it, Ctrl-C, kill -9 or the power, the same command goes on. Under mpirun or in a Slurm array each process takes
 -- its share. Last lines of its output: the table, as text and as LaTeX.
 
+local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")
 local sweep = pelk.sweep
 
-local settings = { out = "runs/kernels", epochs = 3, workers = 1, seeds = 1, plan = "false", prune = "false" }
-for _, word in ipairs(arg or {}) do
-  local key, value = word:match("^(%w+)=(.+)$")
-  if not key or settings[key] == nil then
-    io.stderr:write(("usage: 04_sweep_kernels.lua [out=DIR] [epochs=N] [workers=N] [seeds=N] [plan=true] [prune=true], "
-      .. "got '%s'\n"):format(word))
-    os.exit(2)
-  end
-  settings[key] = math.tointeger(tonumber(value)) or value
-end
+local settings = example.settings { out = "runs/kernels", epochs = 3, workers = 1, seeds = 1, plan = false,
+  prune = false, images = 3000, tests = 1000 }
 
-local train_set = assert(pelk.data.fashion_mnist { split = "train" }):take(3000)
-local test_set = assert(pelk.data.fashion_mnist { split = "test" }):take(1000)
+local train_set = assert(pelk.data.fashion_mnist { split = "train" }):take(settings.images)
+local test_set = assert(pelk.data.fashion_mnist { split = "test" }):take(settings.tests)
 local t = pelk.data.transforms
 local scale = { t.to_float(), t.normalize { mean = { 0.2860 }, std = { 0.3530 } } }
 
@@ -44,11 +37,11 @@ local results = sweep {
       kernels = sweep.choice { { 7, 7, 7 }, { 15, 15, 7 }, { 31, 15, 7 } }, radius = sweep.choice { 1, 2 } },
     seed = sweep.integer(1, settings.seeds),
   },
-  pruner = settings.prune == "true" and sweep.asha { reduction = 3 } or nil,
-  dry_run = settings.plan == "true",
+  pruner = settings.prune and sweep.asha { reduction = 3 } or nil,
+  dry_run = settings.plan,
 }
 
-if settings.plan == "true" then
+if settings.plan then
   print(results)
   return
 end

@@ -1,7 +1,7 @@
 -- Large kernels against small ones on drawings of another vendor: train on Google's emoji, test on Twitter's, 64x64
 -- colour, 10 classes, three models of equal parameters, three seeds each, one recipe.
 --
---   lua5.4 examples/02_emoji_folders.lua                        the pictures, once
+--   lua5.4 examples/emoji_folders.lua                           the pictures, once
 --   lua5.4 examples/emoji_study.lua [root=data/emoji] [out=runs/emoji] [epochs=40] [seeds=3] [model=NAME]
 --
 --   pelk       peripheral kernels 51, 31, 15 on 3/8 of the channels, position maps
@@ -45,7 +45,7 @@ local scale = { T.to_float(), T.normalize { mean = 0.5, std = 0.5 } }
 local function load(split)
   local set, message = pelk.data.image_folder { root = settings.root, split = split }
   if set then return set end
-  io.stderr:write(message, "\nemoji_study.lua: make the folders first: lua5.4 examples/02_emoji_folders.lua\n")
+  io.stderr:write(message, "\nemoji_study.lua: make the folders first: lua5.4 examples/emoji_folders.lua\n")
   os.exit(1)
 end
 local drawings, others = load("train"), load("test")

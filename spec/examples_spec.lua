@@ -29,6 +29,7 @@ local cases = {
     "test accuracy %d+%.%d+ %% on 100 images, after 1 epochs" }, { "grids", "kernels", chart and "curves" } },
   { "03_compose", "steps=3 images=192 tests=250", { "paper +725%.090 M", "kernel must be odd, got 48",
     "27, grid 5,4,2,1,1,1", "on 250 images", "Linear +%d" }, { chart and "time" } },
+  { "04_sweep_kernels", "epochs=1 images=64 tests=50", { "31,15,7", "tabular" }, {} },
   { "05_grids", "steps=1 tests=50", { "#1 ones %(dense%) +1089 = 33x33 +100.0 %%",
     "#6 inside out +121 = 11x11 +11.1 %%" }, { "grids" } },
   { "06_erf", "steps=2 images=2 size=40", { "kernels 31%-15%-7, loss", "field of 2 pictures, 40 x 40",
@@ -58,14 +59,13 @@ describe("example", function()
   it("each numbered one is run here", function()
     local listed = {}
     for _, case in ipairs(cases) do listed[case[1] .. ".lua"] = true end
-    local elsewhere = { ["04_sweep.lua"] = true } -- spec/sweep*_spec.lua
     for _, entry in ipairs(assert(core.list_dir("examples"))) do
-      assert(not entry[1]:find("^%d%d_") or listed[entry[1]] or elsewhere[entry[1]], entry[1])
+      assert(not entry[1]:find("^%d%d_") or listed[entry[1]], entry[1])
     end
   end)
 
   it("tells what it is for, and what it does not understand", function()
-    for _, name in ipairs { "01_tensors", "02_train", "03_compose", "05_grids", "06_erf", "07_sparse", "08_cam",
+    for _, name in ipairs { "01_tensors", "02_train", "03_compose", "04_sweep_kernels", "05_grids", "06_erf", "07_sparse", "08_cam",
       "09_export", "ablations", "sparse_width", "emoji_folders" } do
       local status, text = run(name, "--help")
       assert.are.equal(0, status)
