@@ -11,19 +11,11 @@
 -- What counts is the accuracy of the averaged weights after the last epoch. Runs that are there are not made again,
 -- interrupted ones go on.
 
+local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")
 local show = require("pelk.show")
 
-local settings = { root = "data/emoji", out = "runs/emoji", epochs = 40, seeds = 3, model = "", lr = 2e-3 }
-for _, word in ipairs(arg or {}) do
-  local key, value = word:match("^([%w_]+)=(.+)$")
-  if not key or settings[key] == nil then
-    io.stderr:write(("emoji_study.lua: no option '%s'; see the first lines of the file\n"):format(word))
-    os.exit(2)
-  end
-  settings[key] = tonumber(value) or value
-end
-io.stdout:setvbuf("line")
+local settings = example.settings { root = "data/emoji", out = "runs/emoji", epochs = 40, seeds = 3, model = "", lr = 2e-3 }
 
 local common = { in_channels = 3, num_classes = 10, depths = { 2, 2, 2 }, drop_path = 0.1 }
 local models = {

@@ -6,20 +6,12 @@
 -- Ctrl-C saves; the same command goes on. limit=N trains on the first N images only. What counts is the last epoch's
 -- averaged weights (EMA): no epoch is chosen by its test accuracy.
 
+local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")
 local nn = pelk.nn
 
-local settings = { out = "runs/fashion_best", epochs = 18, lr = 6e-3, batch = 128, seed = 1, limit = 0 }
-for _, word in ipairs(arg or {}) do
-  local key, value = word:match("^([%w_]+)=(.+)$")
-  if not key or settings[key] == nil then
-    io.stderr:write(("fashion_mnist_best.lua: no option '%s'; see the first lines of the file\n"):format(word))
-    os.exit(2)
-  end
-  settings[key] = tonumber(value) or value
-end
+local settings = example.settings { out = "runs/fashion_best", epochs = 18, lr = 6e-3, batch = 128, seed = 1, limit = 0 }
 
-io.stdout:setvbuf("line") -- in step with the progress on standard error
 local function say(...) io.stdout:write(string.format(...), "\n") end
 
 local t = pelk.data.transforms

@@ -6,19 +6,12 @@
 -- Ctrl-C saves; the same command goes on. What to look for: PeLK's Tables 3 to 6 say that larger kernels are better, that
 -- a fine centre matters, and that position maps help.
 
+local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")
 local show = require("pelk.show")
 local sweep = pelk.sweep
 
-local settings = { dir = "sweeps/kernel_study", images = 2000, epochs = 3, tests = 2000, workers = 2, only = "" }
-for _, word in ipairs(arg or {}) do
-  local key, value = word:match("^([%w_]+)=(.+)$")
-  if not key or settings[key] == nil then
-    io.stderr:write(("kernel_study.lua: no option '%s'; see the first lines of the file\n"):format(word))
-    os.exit(2)
-  end
-  settings[key] = tonumber(value) or value
-end
+local settings = example.settings { dir = "sweeps/kernel_study", images = 2000, epochs = 3, tests = 2000, workers = 2, only = "" }
 
 local data = pelk.data
 local t = data.transforms
@@ -90,6 +83,7 @@ local function means(names)
 end
 
 print(results:sort())
+print("report", sweep.report(settings.dir), "\n")
 for _, names in ipairs { { "size", "kernel" }, { "size", "radius" }, { "size", "position" }, { "kernel", "radius" } } do
   means(names)
 end

@@ -65,8 +65,9 @@ describe("example", function()
   end)
 
   it("tells what it is for, and what it does not understand", function()
-    for _, name in ipairs { "01_tensors", "02_train", "03_compose", "04_sweep_kernels", "05_grids", "06_erf", "07_sparse", "08_cam",
-      "09_export", "ablations", "sparse_width", "emoji_folders" } do
+    for _, name in ipairs { "01_tensors", "02_train", "03_compose", "04_sweep_kernels", "05_grids", "06_erf",
+      "07_sparse", "08_cam", "09_export", "ablations", "sparse_width", "emoji_folders", "emoji_study", "kernel_study",
+      "fashion_mnist_best" } do
       local status, text = run(name, "--help")
       assert.are.equal(0, status)
       assert(text:find("lua5.4 examples/" .. name .. ".lua", 1, true) and text:find("\n\noptions: "), text)

@@ -1,6 +1,6 @@
--- Ops that only read and write, against the speed of memory: passes.lua CSV. One thread. The bytes of an op are what its
--- definition moves, each tensor once; the speed of memory is that of a copy, measured in turns with the op. In processor
--- time, so that other work on the machine does not count.
+-- Ops that only read and write, against the speed of memory: passes.lua CSV. One thread. The bytes of an op are what
+-- its definition moves, each tensor once; the speed of memory is that of a copy, measured in turns with the op. In
+-- processor time, so that other work on the machine does not count.
 local pelk = require("pelk")
 local work = require("spec.bench.work")
 

@@ -43,7 +43,8 @@ dl .best dd b { font-size: 1.7rem; line-height: 1.25; margin-right: .4rem; }
 .scroll { overflow-x: auto; max-width: 100%; -webkit-overflow-scrolling: touch; border: 1px solid var(--rule);
   border-radius: 8px; position: relative; }
 #table .scroll { max-height: 92vh; overflow: auto; }
-table { border-collapse: separate; border-spacing: 0; width: 100%; font-variant-numeric: tabular-nums; font-size: .9rem; }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-variant-numeric: tabular-nums;
+  font-size: .9rem; }
 th, td { padding: .36rem .65rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--grid);
   white-space: nowrap; }
 tbody tr:last-child td { border-bottom: 0; }
