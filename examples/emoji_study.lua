@@ -15,7 +15,8 @@ local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")
 local show = require("pelk.show")
 
-local settings = example.settings { root = "data/emoji", out = "runs/emoji", epochs = 40, seeds = 3, model = "", lr = 2e-3 }
+local settings = example.settings { root = "data/emoji", out = "runs/emoji", epochs = 40, seeds = 3, model = "",
+  lr = 2e-3 }
 
 local common = { in_channels = 3, num_classes = 10, depths = { 2, 2, 2 }, drop_path = 0.1 }
 local models = {

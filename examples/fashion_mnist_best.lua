@@ -1,7 +1,7 @@
 -- A PeLK of under a million parameters trained on Fashion-MNIST for as long as a lunch break: a convolutional stem,
 -- then two stages of peripheral blocks whose kernels (27x27 and 13x13) reach over the whole map.
 --
---   lua5.4 examples/fashion_mnist_best.lua [out=runs/fashion_best] [epochs=18] [lr=0.006] [batch=128] [seed=1] [limit=0]
+--   lua5.4 examples/fashion_mnist_best.lua [out=runs/fashion_best] [epochs=18] [lr=0.006] [batch=128] [limit=0]
 --
 -- Ctrl-C saves; the same command goes on. limit=N trains on the first N images only. What counts is the last epoch's
 -- averaged weights (EMA): no epoch is chosen by its test accuracy.
@@ -10,7 +10,8 @@ local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")
 local nn = pelk.nn
 
-local settings = example.settings { out = "runs/fashion_best", epochs = 18, lr = 6e-3, batch = 128, seed = 1, limit = 0 }
+local settings = example.settings { out = "runs/fashion_best", epochs = 18, lr = 6e-3, batch = 128, seed = 1,
+  limit = 0 }
 
 local function say(...) io.stdout:write(string.format(...), "\n") end
 

@@ -1,17 +1,18 @@
--- Does the paper hold on small images? Kernel size x fine radius x position embedding on Fashion-MNIST at two image sizes,
--- three seeds each: 72 trials of a small PeLK, with a table of means and an HTML report.
+-- Does the paper hold on small images? Kernel size x fine radius x position embedding on Fashion-MNIST at two image
+-- sizes, three seeds each: 72 trials of a small PeLK, with a table of means and an HTML report.
 --
---   lua5.4 examples/kernel_study.lua [dir=sweeps/kernel_study] [images=2000] [epochs=3] [tests=2000] [workers=2]
+--   lua5.4 examples/kernel_study.lua [out=sweeps/kernel_study] [images=2000] [epochs=3] [tests=2000] [workers=1]
 --
--- Ctrl-C saves; the same command goes on. What to look for: PeLK's Tables 3 to 6 say that larger kernels are better, that
--- a fine centre matters, and that position maps help.
+-- Ten to twenty minutes. Ctrl-C saves; the same command goes on. What to look for: the paper says that larger kernels are
+-- better, that a fine centre matters, and that position maps help.
 
 local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")
 local show = require("pelk.show")
 local sweep = pelk.sweep
 
-local settings = example.settings { dir = "sweeps/kernel_study", images = 2000, epochs = 3, tests = 2000, workers = 2, only = "" }
+local settings = example.settings { out = "sweeps/kernel_study", images = 2000, epochs = 3, tests = 2000,
+  workers = 1 }
 
 local data = pelk.data
 local t = data.transforms
@@ -45,7 +46,7 @@ local function objective(params, trial)
 end
 
 local results = sweep {
-  dir = settings.dir, name = "kernel size, fine radius, position embedding", workers = settings.workers, threads = 1,
+  dir = settings.out, name = "kernel size, fine radius, position embedding", workers = settings.workers, threads = 1,
   space = { kernel = sweep.choice { 7, 15, 31 }, radius = sweep.choice { 1, 3 },
     position = sweep.choice { "off", "valid" }, size = sweep.choice { 28, 42 }, seed = sweep.choice { 1, 2, 3 } },
   objective = objective,
@@ -83,7 +84,7 @@ local function means(names)
 end
 
 print(results:sort())
-print("report", sweep.report(settings.dir), "\n")
+print("report", sweep.report(settings.out), "\n")
 for _, names in ipairs { { "size", "kernel" }, { "size", "radius" }, { "size", "position" }, { "kernel", "radius" } } do
   means(names)
 end
