@@ -234,6 +234,28 @@ describe("kernels in all forms", function()
     assert.near(53.1, g.dense[2] / g.dense[1], 0.05)
     assert.near(7.3, g.stripe[2] / g.stripe[1], 0.05)
     assert.same({ 49, 169 }, g.peripheral)
+    assert.same({ 49, 169 }, g.macs.peripheral)
+  end)
+
+  it("parameters and multiply-adds of a network against size: the paper's figure 6", function()
+    local g = viz.growth(nil, { kernels = { 7, 51, 101 }, model = "convnext_tiny" })
+    for i, millions in ipairs { 28.6, 45.5, 95.8 } do assert.near(millions, g.dense[i], 0.05) end
+    for i, millions in ipairs { 28.59, 29.38, 29.75 } do assert.near(millions, g.peripheral[i], 0.005) end
+    assert.near(4.44, g.macs.dense[1], 0.005)
+    assert.truthy(g.macs.dense[3] > 1.7 * g.macs.dense[1])
+    assert.truthy(g.macs.peripheral[3] < 1.05 * g.macs.peripheral[1])
+    assert.truthy(tostring(g):find("M params, dense"))
+  end)
+
+  it("the fine centre's share of the area: the paper's Table 6", function()
+    for radius, percent in pairs { [0] = "0.04", "0.35", "0.96", "1.88" } do
+      local side = #pelk.grid(51, { radius = radius })
+      local r = viz.radial(pelk.ones { side, side, 1 }, nil, { kernel = 51, radius = radius })
+      assert.equal(percent, ("%.2f"):format(100 * r.fine_area))
+    end
+    -- the outermost ring of 69 is cut to one tap: it is not part of the centre
+    local r = viz.radial(pelk.ones { 17, 17, 1 }, nil, { kernel = 69, radius = 3 })
+    assert.near(49 / 69 ^ 2, r.fine_area, 1e-12)
   end)
 
   it("time by class of module adds up", function()

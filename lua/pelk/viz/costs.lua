@@ -1,44 +1,91 @@
--- What kernels cost: parameters against size, time by module.
+-- What kernels cost: parameters and multiply-adds against size, time by module.
 local core = require "pelk.core"
+local models = require "pelk.models"
 local options = require "pelk.options"
 local plot = require "pelk.viz.plot"
+local show = require "pelk.show"
 
 local costs = {}
 
 local STRIPE = 5 -- the short side of SLaK's stripes
+local MIXERS = { "dense", "stripe", "peripheral" }
 
 local Growth = {}
 Growth.__index = Growth
 
 function Growth:__tostring()
-  local lines = { "kernel     dense    stripe  peripheral" }
-  for i, k in ipairs(self.kernels) do
-    lines[#lines + 1] = ("%6d  %8d  %8d  %10d"):format(k, self.dense[i], self.stripe[i], self.peripheral[i])
+  local function number(v) return self.model and ("%.2f"):format(v) or ("%d"):format(v) end
+  local head = { "kernel" }
+  for _, what in ipairs { self.unit, self.macs_unit } do
+    for _, name in ipairs(MIXERS) do head[#head + 1] = ("%s, %s"):format(what, name) end
   end
-  return table.concat(lines, "\n")
+  local rows = { head }
+  for i, k in ipairs(self.kernels) do
+    rows[i + 1] = { tostring(k) }
+    for _, part in ipairs { self, self.macs } do
+      for _, name in ipairs(MIXERS) do table.insert(rows[i + 1], number(part[name][i])) end
+    end
+  end
+  return table.concat(show.columns(rows, 1), "\n")
 end
 
 local growth_rules = { kernels = { "table" }, radius = { "integer", 2, 0 }, base = { "integer", 2, 1 },
-  rule = { "string", "truncate" }, title = { "string" } }
+  rule = { "string", "truncate" }, model = { "string|table" }, image_size = { "integer|table", 224 },
+  title = { "string" } }
 
---- Weights of one channel's kernel against its side: dense k x k, two stripes of k x 5 (SLaK), peripheral k' x k'
--- (PeLK, figure 2). They are the products an output pixel costs too, but for the additions of the peripheral kernel's
--- boxes.
--- @string[opt] path of a chart
--- @tab[opt] given kernels={7,13,31,51,101,151}, radius, base, rule, title
--- @treturn table {kernels, dense, stripe, peripheral}; prints. nil, message when the chart fails.
-function costs.growth(path, given)
-  local o = options.read("viz.growth", given, growth_rules)
-  local g = setmetatable({ kernels = o.kernels or { 7, 13, 31, 51, 101, 151 }, dense = {}, stripe = {},
-    peripheral = {} }, Growth)
+--- One channel's kernel: its weights, and the products of one pixel of its output.
+local function channel_growth(g, o)
+  g.unit, g.macs_unit = "weights", "products"
   for i, k in ipairs(g.kernels) do
     local grid = options.call(core.grid, k, { radius = o.radius, base = o.base, rule = o.rule })
     g.dense[i], g.stripe[i], g.peripheral[i] = k * k, 2 * k * math.min(k, STRIPE), #grid * #grid
+    for _, name in ipairs(MIXERS) do g.macs[name][i] = g[name][i] end
   end
+end
+
+--- A whole network, all of whose kernels become one of that size: millions of parameters, thousands of millions of
+-- multiply-adds.
+local function model_growth(g, o)
+  g.unit, g.macs_unit, g.model = "M params", "G MACs", true
+  local spec = type(o.model) == "table" and o.model or options.call(models.spec, o.model)
+  for i, k in ipairs(g.kernels) do
+    local kernels = {}
+    for stage = 1, #spec.depths do kernels[stage] = k end
+    for _, name in ipairs(MIXERS) do
+      local count = models.count(spec, { mixer = name, kernels = kernels, radius = o.radius, base = o.base,
+        rule = o.rule, position = "off", small_kernel = name == "stripe" and math.min(k, STRIPE) or 0 },
+        { image_size = o.image_size })
+      g[name][i], g.macs[name][i] = count.params / 1e6, count.macs_run / 1e9
+    end
+  end
+end
+
+--- Parameters and multiply-adds against the kernel's side: dense k x k, two crossed stripes of k x 5 (SLaK), peripheral
+-- k' x k' (PeLK, figures 2 and 6). Of one channel: weights, and products a pixel of the output, which are as many (the
+-- peripheral kernel's rectangles cost additions besides). Of a whole network (model): parameters in millions, and
+-- multiply-adds in thousands of millions as pelk runs them ("run" of m:count: what cannot reach the map is left out).
+-- @string[opt] path of a chart: parameters left, multiply-adds right
+-- @tab[opt] given kernels={7,13,31,51,101,151}, radius=2, base=2, rule="truncate"; model: a preset's name, or a table
+-- of options, all of whose kernels are replaced (without position maps; stripes keep SLaK's 5x5 beside them);
+-- image_size=224; title
+-- @treturn table {kernels, dense, stripe, peripheral, macs = {dense, stripe, peripheral}}; prints. nil, message when
+-- the chart fails.
+-- @usage print(viz.growth("growth.png", { model = "convnext_tiny" }))
+function costs.growth(path, given)
+  local o = options.read("viz.growth", given, growth_rules)
+  local g = setmetatable({ kernels = o.kernels or { 7, 13, 31, 51, 101, 151 }, macs = {} }, Growth)
+  for _, name in ipairs(MIXERS) do g[name], g.macs[name] = {}, {} end
+  if o.model then model_growth(g, o) else channel_growth(g, o) end
   if not path then return g end
-  local function series(name) return { x = g.kernels, y = g[name], title = name } end
-  local ok, message = plot({ series "dense", series "stripe", series "peripheral" }, path, { xlabel = "kernel side",
-    ylabel = "weights a channel", logy = true, title = o.title })
+  local function panel(part, label)
+    local list = { ylabel = label }
+    for i, name in ipairs(MIXERS) do list[i] = { x = g.kernels, y = part[name], title = name } end
+    return list
+  end
+  local labels = o.model and { "parameters, millions", "multiply-adds, 10^9" }
+    or { "weights a channel", "products a pixel and channel" }
+  local ok, message = plot({ panel(g, labels[1]), panel(g.macs, labels[2]) }, path, { xlabel = "kernel side",
+    logy = not o.model, title = o.title, width = 1100, height = 420 })
   if not ok then return nil, message end
   return g
 end

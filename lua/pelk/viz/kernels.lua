@@ -167,7 +167,7 @@ function Radial:__tostring()
   for i, r in ipairs(self.eccentricity) do
     lines[#lines + 1] = ("%20d   %8.4g   %6.3f"):format(r, self.magnitude[i], self.acuity[i])
   end
-  lines[#lines + 1] = ("fine centre: %.1f %% of the taps, %.1f %% of the weights"):format(100 * self.fine_area,
+  lines[#lines + 1] = ("fine centre: %.2f %% of the area, %.1f %% of the weights"):format(100 * self.fine_area,
     100 * self.fine_weights)
   return table.concat(lines, "\n")
 end
@@ -195,11 +195,16 @@ local function profile_of(w)
   return eccentricity, magnitude
 end
 
--- The part of the taps, and of the weights, that lies where bands are one tap wide.
+-- The part of the taps, and of the weights, in the fine centre: the bands of one tap about the middle one. A ring
+-- further out that is cut to one tap is not part of it.
 local function fine_share(grid, k)
   if not grid then return 1, 1 end
-  local fine = 0
-  for _, width in ipairs(grid) do if width == 1 then fine = fine + 1 end end
+  local middle = #grid // 2 + 1
+  local radius = 0
+  while middle + radius < #grid and grid[middle + radius + 1] == 1 and grid[middle - radius - 1] == 1 do
+    radius = radius + 1
+  end
+  local fine = grid[middle] == 1 and 2 * radius + 1 or 0
   return fine * fine / (k * k), fine * fine / (#grid * #grid)
 end
 
@@ -211,7 +216,8 @@ local radial_rules = rules_with { degrees = { "number", 30, 0.1 }, title = { "st
 -- @tab[opt] given layer, grid, kernel, radius, base, rule; degrees=30 of eccentricity at the kernel's edge (a choice: a
 -- kernel has taps, not degrees); title
 -- @treturn table {eccentricity (taps), magnitude (mean |w| over channels and taps at that distance, expanded), acuity,
--- fine_area, fine_weights (parts of taps and weights in the fine centre)}; prints. nil, message when the chart fails.
+-- fine_area, fine_weights (parts of the area, which is taps, and of the weights in the fine centre: Table 6 of PeLK)};
+-- prints. nil, message when the chart fails.
 function kernels.radial(what, path, given)
   local o = options.read("viz.radial", given, radial_rules)
   local w, grid = weights_of("viz.radial", what, o)

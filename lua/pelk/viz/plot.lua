@@ -1,4 +1,4 @@
--- Charts of numbers against numbers: lines, points, bars.
+-- Charts of numbers against numbers: lines, points, bars; one panel, or several side by side.
 local gnuplot = require "pelk.viz.gnuplot"
 local options = require "pelk.options"
 
@@ -47,7 +47,9 @@ set autoscale fix
 set offsets graph 0.03, graph 0.06, graph 0.05, graph 0.03
 ]]
 
-local function plots_of(n, series, o)
+-- ---- series ----
+
+local function plots_of(n, name, series, o)
   local style = styles[series.style or "lines+points"]
   if not style then
     local names = { "lines", "points", "lines+points", "bars" }
@@ -56,7 +58,6 @@ local function plots_of(n, series, o)
   end
   local color = gnuplot.colors[(n - 1) % #gnuplot.colors + 1]
   local title = series.title and "title " .. quote(series.title) or "notitle"
-  local name = "$series" .. n
   local how = style == "bars" and "with boxes fillstyle solid 0.8 noborder"
     or ("with %s linewidth 2 pointtype 7 pointsize 0.8"):format(style)
   if style == "lines" then how = "with lines linewidth 2" end
@@ -78,35 +79,58 @@ local function bars_of(series)
   return table.concat(lines, "\n")
 end
 
-local function script_of(list, out, o)
-  local script, plots = { head:format(o.width, o.height, quote(out), o.key, quote(o.xlabel), quote(o.ylabel)) }, {}
-  if o.title then script[#script + 1] = ("set title %s noenhanced font ',13'"):format(quote(o.title)) end
-  if o.logx then script[#script + 1] = "set logscale x" end
-  if o.logy then script[#script + 1] = "set logscale y" end
-  local titled = false
-  for _, series in ipairs(list) do titled = titled or series.title ~= nil end
-  if not titled then script[#script + 1] = "unset key" end
+-- ---- panels ----
+
+-- The commands of one panel, which is a list of series, and whether there is anything to see; `number` makes names of
+-- its own.
+local function panel_of(number, list, o)
+  local script, plots, titled = {}, {}, false
+  for _, series in ipairs(list) do titled = titled or (type(series) == "table" and series.title ~= nil) end
+  script[1] = titled and "set key" or "unset key"
+  if list.ylabel then script[2] = ("set ylabel %s noenhanced"):format(quote(list.ylabel)) end
   for n, series in ipairs(list) do
-    local plot, data = plots_of(n, series, o)
+    local name = ("$series%d_%d"):format(number, n)
+    local plot, data = plots_of(n, name, series, o)
     if data then
-      script[#script + 1] = ("$series%d << EOD\n%s\nEOD"):format(n, data)
+      script[#script + 1] = ("%s << EOD\n%s\nEOD"):format(name, data)
       plots[#plots + 1] = plot
       if series.style == "bars" then script[#script + 1] = bars_of(series) end
     end
   end
-  if #plots == 0 then return nil, "nothing to plot: no finite points" end
-  script[#script + 1] = "plot " .. table.concat(plots, ", ") .. "\nset output\n"
+  script[#script + 1] = #plots > 0 and "plot " .. table.concat(plots, ", ") or nil
+  return table.concat(script, "\n"), #plots > 0
+end
+
+local function script_of(panels, out, o)
+  local script = { head:format(o.width, o.height, quote(out), o.key, quote(o.xlabel), quote(o.ylabel)) }
+  if o.logx then script[#script + 1] = "set logscale x" end
+  if o.logy then script[#script + 1] = "set logscale y" end
+  local title = o.title and ("title %s noenhanced font ',13'"):format(quote(o.title)) or ""
+  if #panels > 1 then
+    script[#script + 1] = ("set multiplot layout 1,%d %s"):format(#panels, title)
+  elseif o.title then
+    script[#script + 1] = "set " .. title
+  end
+  local drawn = true
+  for number, list in ipairs(panels) do
+    local commands, any = panel_of(number, list, o)
+    script[#script + 1], drawn = commands, drawn and any
+  end
+  if not drawn then return nil, "nothing to plot: no finite points" end
+  script[#script + 1] = (#panels > 1 and "unset multiplot\n" or "") .. "set output\n"
   return table.concat(script, "\n")
 end
 
 -- plot(list, path, {title =, xlabel =, ylabel =, logx = false, logy = false, width = 800, height = 500,
 -- key = "top left"}): list of series {x = {...}, y = {...}, title =, labels = {...},
--- style = "lines+points" | "lines" | "points" | "bars"}. true, or nil, message.
+-- style = "lines+points" | "lines" | "points" | "bars"}; or a list of such lists, each a panel, which may have a ylabel
+-- of its own: {{series, ..., ylabel =}, ...}. true, or nil, message.
 return function(list, path, given)
   local o = options.read("viz.plot", given, rules)
   if type(list) ~= "table" or #list == 0 then options.raise("viz.plot: wants a list of series") end
   if type(path) ~= "string" or path == "" then options.raise("viz.plot: wants the path of the picture") end
   if not o.key:find("^[%a ]+$") then options.raise("viz.plot: key is words like \"top left\"") end
-  script_of(list, "", o) -- wrong use raises, whether gnuplot is there or not
-  return gnuplot.draw(path, function(out) return script_of(list, out, o) end)
+  local panels = type(list[1]) == "table" and type(list[1][1]) == "table" and list or { list }
+  script_of(panels, "", o) -- wrong use raises, whether gnuplot is there or not
+  return gnuplot.draw(path, function(out) return script_of(panels, out, o) end)
 end
