@@ -3,8 +3,8 @@
 --
 --   lua5.4 examples/kernel_study.lua [out=sweeps/kernel_study] [images=2000] [epochs=3] [tests=2000] [workers=1]
 --
--- Ten to twenty minutes. Ctrl-C saves; the same command goes on. What to look for: the paper says that larger kernels are
--- better, that a fine centre matters, and that position maps help.
+-- Ten to twenty minutes. Ctrl-C saves; the same command goes on. What to look for: the paper says that larger kernels
+-- are better, that a fine centre matters, and that position maps help.
 
 local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")

@@ -88,7 +88,8 @@ local kernels = require "pelk.viz.kernels"
 -- eccentricity. See viz/kernels.lua.
 viz.kernels, viz.position, viz.radial = kernels.kernels, kernels.position, kernels.radial
 
--- viz.growth(path, {...}): parameters and multiply-adds against kernel size. viz.time_share(model, x, path): where a network's time goes.
+-- viz.growth(path, {...}): parameters and multiply-adds against kernel size. viz.time_share(model, x, path): where a
+-- network's time goes.
 -- See viz/costs.lua.
 local costs = require "pelk.viz.costs"
 viz.growth, viz.time_share = costs.growth, costs.time_share
