@@ -6,6 +6,7 @@ local robust = require "pelk.robust"
 local nn = core.nn
 
 local help = require "spec.help"
+local json = require("pelk.json")
 local raises = help.raises
 
 -- A model whose logits are the first three values of the picture.
@@ -70,6 +71,11 @@ describe("shape bias", function()
     end
     local r = assert(robust.shape_bias(echo(), dir, { classes = classes, progress = false }))
     assert.same({ 1, 1, 2 }, { r.shape, r.texture, r.n })
+    help.write(dir .. "/map.json", json.encode(classes))
+    r = assert(robust.shape_bias(echo(), dir, { classes = dir .. "/map.json", progress = false }))
+    assert.same({ 1, 1, 2 }, { r.shape, r.texture, r.n })
+    help.write(dir .. "/map.json", "{")
+    help.refuses("map.json", robust.shape_bias(echo(), dir, { classes = dir .. "/map.json", progress = false }))
     help.write(dir .. "/cat/cat4-dog3.png", "broken")
     help.refuses("cat4", robust.shape_bias(echo(), dir, { classes = classes, progress = false }))
     help.remove(dir)

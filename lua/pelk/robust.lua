@@ -2,6 +2,7 @@
 local core = require("pelk.core")
 local data = require("pelk.data")
 local evaluate = require("pelk.train").evaluate
+local json = require("pelk.json")
 local images = require("pelk.viz.images")
 local options = require("pelk.options")
 local probe = require("pelk.viz.probe")
@@ -148,8 +149,18 @@ local function cues_of(source, i, map)
   return shape, texture
 end
 
-local bias_rules = { classes = { "table" } }
+local bias_rules = { classes = { "string|table" } }
 for name, rule in pairs(images.rules) do bias_rules[name] = rule end
+
+--- The class map of a JSON file: {"name": [the model's classes, from 1], ...}; or nil, message.
+local function class_map(path)
+  local file, message = io.open(path, "rb")
+  if not file then return nil, message end
+  local map, trouble = json.decode(file:read("a") or "")
+  file:close()
+  if type(map) ~= "table" then return nil, ("%s: %s"):format(path, trouble or "is no class map") end
+  return map
+end
 
 local function count(result, by_class, decision, shape, texture)
   result.n = result.n + 1
@@ -182,14 +193,19 @@ end
 -- @tparam Module model images to logits {N,K}
 -- @param pictures a folder (and those below it) of files named "cat7-elephant2.png" (shape, then texture); or
 -- {x = pictures (tensor, list), cues = {{"cat", "elephant"}, ...}}
--- @tab given classes={cat = {282, 283, ...}, ...}: the model's classes (from 1) that make up each; size, mean, std,
--- transforms, limit, progress as in viz.erf
+-- @tab given classes={cat = {282, 283, ...}, ...}: the model's classes (from 1) that make up each, or the path of a JSON
+-- file that holds them; size, mean, std, transforms, limit, progress as in viz.erf
 -- @treturn table {bias, shape, texture, neither, n, classes = {{name, bias, n}, ...} by shape}; prints. nil, message
 -- when the folder or a file cannot be read.
 function robust.shape_bias(model, pictures, given)
   local o = options.read("robust.shape_bias", given, bias_rules)
   options.check_module("robust.shape_bias", model)
   if not o.classes then options.raise("robust.shape_bias: classes is required: {name = {the model's classes}, ...}") end
+  if type(o.classes) == "string" then
+    local map, message = class_map(o.classes)
+    if not map then return nil, message end
+    o.classes = map
+  end
   local source = pictures
   if type(pictures) == "string" then
     local message
