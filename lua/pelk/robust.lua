@@ -193,8 +193,8 @@ end
 -- @tparam Module model images to logits {N,K}
 -- @param pictures a folder (and those below it) of files named "cat7-elephant2.png" (shape, then texture); or
 -- {x = pictures (tensor, list), cues = {{"cat", "elephant"}, ...}}
--- @tab given classes={cat = {282, 283, ...}, ...}: the model's classes (from 1) that make up each, or the path of a JSON
--- file that holds them; size, mean, std, transforms, limit, progress as in viz.erf
+-- @tab given classes={cat = {282, 283, ...}, ...}: the model's classes (from 1) that make up each, or the path of a
+-- JSON file that holds them; size, mean, std, transforms, limit, progress as in viz.erf
 -- @treturn table {bias, shape, texture, neither, n, classes = {{name, bias, n}, ...} by shape}; prints. nil, message
 -- when the folder or a file cannot be read.
 function robust.shape_bias(model, pictures, given)
