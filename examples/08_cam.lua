@@ -39,11 +39,11 @@ local pictures, captions = {}, {}
 for _, method in ipairs { "cam", "gradcam", "pc1" } do
   local maps = pelk.viz.cam(model, test_set, { method = method, class = "label", transforms = scale, progress = false })
   print(method .. ": " .. tostring(pelk.viz.max_box_acc(maps, boxes, { size = SIDE })))
-  for i = 1, 4 do
+  for i = 1, 2 do
     pictures[#pictures + 1] = maps[i]:overlay { scale = 2, boxes = maps[i]:boxes { threshold = 0.4 }, known = boxes[i] }
     captions[#captions + 1] = method
   end
 end
 print("green: the picture's place, white: the box of the map's largest part above 0.4")
 local path = example.folder(settings.out) .. "/cam.png"
-example.drew(path, pelk.viz.sheet(pictures, path, { captions = captions, columns = 4 }))
+example.drew(path, pelk.viz.sheet(pictures, path, { captions = captions, columns = 2 }))

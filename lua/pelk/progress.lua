@@ -53,7 +53,7 @@ function progress:advance(n, text)
   if self.columns and now - self.drawn >= REDRAW_EVERY then
     io.stderr:write("\r\27[K", self:clip(self:line(true)))
     self.drawn = now
-  elseif not self.columns and now - self.drawn >= PLAIN_EVERY then
+  elseif not self.columns and self.done < self.total and now - self.drawn >= PLAIN_EVERY then
     io.stderr:write(self:line(false), "\n")
     self.drawn = now
   end
