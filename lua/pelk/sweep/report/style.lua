@@ -155,7 +155,7 @@ svg .line.out, svg .dot.out, svg text.out { opacity: .07; pointer-events: none; 
   th button::after { content: none; }
   thead { display: table-header-group; }
   tr, figure, h2, h3, dl > div { break-inside: avoid; }
-  h2, h3 { break-after: avoid; }
+  h2, h3, h2 + p { break-after: avoid; } /* a title stays with what it is of */
   svg.chart.parallel { min-width: 0 !important; max-width: 100% !important; }
   .charts { grid-template-columns: repeat(3, 1fr); }
   a { text-decoration: none; }
