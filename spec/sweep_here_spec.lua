@@ -198,6 +198,27 @@ describe("a sweep", function()
     assert.are.same({ 2, 1, 3 }, { results:sort()[1].params.a, results:sort()[2].params.a, results:sort()[3].params.a })
   end)
 
+  it("tells the epochs whose report was lost between checkpoint and journal", function()
+    local function train(_, trial)
+      pelk.manual_seed(1)
+      local set = pelk.data.tensors(pelk.randn { 16, 4 }, pelk.ones({ 16 }, { dtype = "int32" }))
+      trial:train { model = pelk.nn.Linear { in_features = 4, out_features = 3 }, epochs = 3, seed = 1,
+        train = pelk.data.loader(set, { batch = 8, seed = 1 }), optimizer = { name = "sgd", lr = 0.1 } }
+    end
+    local given = { dir = dir .. "/lost", space = {}, objective = train, progress = false, metric = "train_loss",
+      goal = "min" }
+    local whole = sweep(given)[1]
+    assert.equal(3, #whole.curve)
+    local lines = help.read(whole.folder .. "/progress.jsonl")
+    help.write(whole.folder .. "/progress.jsonl", (lines:gsub("[^\n]*\n$", ""))) -- the last epoch was never told
+    os.remove(whole.folder .. "/result.json")
+    local events = help.read(dir .. "/lost/journal.jsonl")
+    help.write(dir .. "/lost/journal.jsonl", (events:gsub("[^\n]*\n$", "")))
+    local again = sweep(given)[1]
+    assert.same({ "done", whole.value, 3 }, { again.state, again.value, #again.curve })
+    assert.equal(whole.metrics.train_loss, again.metrics.train_loss)
+  end)
+
   it("does not take up what a signal interrupted as done", function()
     local function objective(p, trial)
       if p.a == 2 and calls[2] == 1 then os.execute("kill -TERM $PPID") end

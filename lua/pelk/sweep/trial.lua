@@ -73,6 +73,15 @@ function Trial:add_metrics(metrics)
   end
 end
 
+--- A line of the progress file, which is on the disk then.
+local function append(self, epoch, value, metrics)
+  local row = { epoch = epoch, value = value }
+  for name, number in pairs(metrics or {}) do row[name] = number end
+  local ok, message = self.file:append(json.encode(row))
+  if not ok then error("sweep: " .. message, 0) end
+  return row
+end
+
 --- Tell how far the trial is.
 -- @int epoch
 -- @number value what the sweep compares
@@ -84,10 +93,7 @@ function Trial:report(epoch, value, metrics)
   end
   check_finite("value", value)
   self:add_metrics(metrics)
-  local row = { epoch = math.tointeger(epoch), value = value }
-  for name, number in pairs(metrics or {}) do row[name] = number end
-  local ok, message = self.file:append(json.encode(row))
-  if not ok then error("sweep: " .. message, 0) end
+  local row = append(self, math.tointeger(epoch), value, metrics)
   while #self.curve > 0 and self.curve[#self.curve].epoch >= row.epoch do table.remove(self.curve) end
   self.curve[#self.curve + 1] = row
   if self.pruner then
@@ -133,6 +139,21 @@ local function count_model(self, o)
   pcall(self.model, self, o.model, { input = shape }) -- a model that cannot be counted can be trained
 end
 
+--- Report the epochs that were trained but not told, because a kill fell between the checkpoint and the report.
+local function report_missing(self, history)
+  local known, missing = {}, false
+  for _, row in ipairs(self.curve) do known[row.epoch] = true end
+  for _, row in ipairs(history) do
+    if not known[row.epoch] then
+      append(self, row.epoch, value_of(self, row), metrics_of(row))
+      missing = true
+    end
+  end
+  if not missing then return end
+  self.curve = Journal.curve(self.folder .. "/progress.jsonl")
+  self:add_metrics(metrics_of(history[#history]))
+end
+
 --- pelk.train in the trial's folder: what was begun goes on from its checkpoint, every epoch is reported, a pruner's
 -- word and signals end it with its state saved (the objective does not return then: the trial goes on another time).
 -- @tab given options of pelk.train except out and resume
@@ -158,6 +179,7 @@ function Trial:train(given)
   local ok, history = pcall(train, o)
   self.training = nil
   if not ok then error(history, 0) end
+  report_missing(self, history)
   if history.interrupted then self.verdict = "waiting" end
   if self.verdict then error(Trial.end_as(self.verdict)) end
   return history
