@@ -99,6 +99,10 @@ describe("progress", function()
     resumed.began = core.clock() - 10
     resumed:advance(50, "")
     assert.truthy(resumed:line(false):find("5 images/s", 1, true))
+    local slow = progress.new("", 10, { quiet = true }) -- no rate of 0 for what takes seconds
+    slow.began = core.clock() - 8
+    slow:advance(2, "")
+    assert.truthy(slow:line(false):find("0.25 images/s", 1, true))
   end)
 
   it("reaches standard error, of every epoch", function()

@@ -40,7 +40,7 @@ function progress:line(with_bar)
   local share = math.min(1, self.done / math.max(1, self.total))
   local left = rate > 0 and progress.duration((self.total - self.done) / rate) or "?"
   return ("%s %s%3d%%  %s  %s images/s  %s"):format(self.label, with_bar and bar(share, 20) .. " " or "",
-    math.floor(share * 100), self.text, (rate < 10 and "%.2f" or "%.0f"):format(rate),
+    math.floor(share * 100), self.text, (rate < 1 and "%.2f" or "%.0f"):format(rate),
     self.done < self.total and "ETA " .. left or progress.duration(elapsed))
 end
 
