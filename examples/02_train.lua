@@ -41,8 +41,7 @@ local history = pelk.train {
 }
 if history.interrupted then os.exit(130) end
 
-local seconds = 0
-for _, row in ipairs(history) do seconds = seconds + row.seconds end
+local seconds = example.seconds(history)
 local result = pelk.evaluate(model, test)
 say("\n%s\n", tostring(history))
 say("test accuracy %.2f %% on %d images, after %d epochs and %.0f s of training", result.top1, result.n, #history,

@@ -85,6 +85,22 @@ end
 --- Say where a picture is, or why there is none (charts need gnuplot): example.drew(path, viz.plot(..., path)).
 function example.drew(path, ok, message) print(ok and "picture: " .. path or "not drawn: " .. tostring(message)) end
 
+--- Mean and standard deviation (of a sample) of numbers.
+function example.mean(list)
+  local sum, squares = 0, 0
+  for _, v in ipairs(list) do sum = sum + v end
+  local mean = sum / #list
+  for _, v in ipairs(list) do squares = squares + (v - mean) ^ 2 end
+  return mean, #list > 1 and math.sqrt(squares / (#list - 1)) or 0
+end
+
+--- Seconds of training in the epochs of a history.
+function example.seconds(history)
+  local sum = 0
+  for _, row in ipairs(history) do sum = sum + row.seconds end
+  return sum
+end
+
 --- Some steps of AdamW over batches of a loader, as many as there are at most; the mean loss of the last ten.
 -- after(), when given, is called behind each step.
 function example.fit(model, loader, steps, lr, after)

@@ -60,18 +60,8 @@ local function train(name, overrides, seed)
     ema = { decay = 0.99, warmup = true, publish = "alone" },
   }
   if history.interrupted then os.exit(130) end
-  local seconds = 0
-  for _, row in ipairs(history) do seconds = seconds + row.seconds end
   assert(model:load(out .. "/last.safetensors"))
-  return pelk.evaluate(model, test).top1, seconds
-end
-
-local function mean(list)
-  local sum, squares = 0, 0
-  for _, v in ipairs(list) do sum = sum + v end
-  local m = sum / #list
-  for _, v in ipairs(list) do squares = squares + (v - m) ^ 2 end
-  return m, #list > 1 and math.sqrt(squares / (#list - 1)) or 0
+  return pelk.evaluate(model, test).top1, example.seconds(history)
 end
 
 print(("%d drawings to train on, %d to test on"):format(#drawings, #others))
@@ -85,7 +75,7 @@ for _, entry in ipairs(models) do
       local top1, took = train(name, overrides, seed)
       tops[seed], texts[seed], seconds = top1, ("%.2f"):format(top1), seconds + took
     end
-    local m, deviation = mean(tops)
+    local m, deviation = example.mean(tops)
     cells[#cells + 1] = { name, ("%d"):format(count.params), ("%.1f M"):format(count.macs_run / 1e6),
       table.concat(texts, " "), ("%.2f"):format(m), ("%.2f"):format(deviation), ("%.0f"):format(seconds / #tops) }
   end

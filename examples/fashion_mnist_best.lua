@@ -51,8 +51,7 @@ local history = pelk.train {
 }
 if history.interrupted then os.exit(130) end
 
-local seconds = 0
-for _, row in ipairs(history) do seconds = seconds + row.seconds end
+local seconds = example.seconds(history)
 assert(model:load(settings.out .. "/last.safetensors"))
 local result = pelk.evaluate(model, test)
 say("\n%s\n", tostring(history))

@@ -70,12 +70,9 @@ local function means(names)
   local cells = { { table.unpack(names) } }
   for _, word in ipairs { "trials", "mean top-1", "standard error" } do table.insert(cells[1], word) end
   for _, group in ipairs(order) do
-    local sum, squares, n = 0, 0, #group
-    for _, v in ipairs(group) do sum = sum + v end
-    for _, v in ipairs(group) do squares = squares + (v - sum / n) ^ 2 end
-    local error_of_mean = n > 1 and math.sqrt(squares / (n - 1) / n) or 0
+    local n, mean, deviation = #group, example.mean(group)
     local line = { table.unpack(group.words) }
-    for _, v in ipairs { ("%d"):format(n), ("%.2f %%"):format(sum / n), ("%.2f"):format(error_of_mean) } do
+    for _, v in ipairs { ("%d"):format(n), ("%.2f %%"):format(mean), ("%.2f"):format(deviation / math.sqrt(n)) } do
       line[#line + 1] = v
     end
     cells[#cells + 1] = line

@@ -54,14 +54,6 @@ local function run(width, sparse, seed)
   return weights, connections, pelk.evaluate(model, test, { progress = false }).top1
 end
 
-local function mean_and_spread(list)
-  local sum, squares = 0, 0
-  for _, v in ipairs(list) do sum = sum + v end
-  local mean = sum / #list
-  for _, v in ipairs(list) do squares = squares + (v - mean) ^ 2 end
-  return mean, #list > 1 and math.sqrt(squares / (#list - 1)) or 0
-end
-
 print(("%d training images, %d epochs, %d seeds, batch %d"):format(train_set:size(), settings.epochs, settings.seeds,
   settings.batch))
 local cases = { { "dense, width 1.0", 1.0, false }, { "dense, width 1.3", 1.3, false },
@@ -75,7 +67,7 @@ for i, case in ipairs(cases) do
     accuracies[seed] = accuracy
     print(("%-30s seed %d: %.2f %%"):format(case[1], seed, accuracy))
   end
-  local mean, spread = mean_and_spread(accuracies)
+  local mean, spread = example.mean(accuracies)
   lines[i] = ("%-30s %9d %12d %9.2f %% +- %.2f"):format(case[1], weights, connections, mean, spread)
 end
 print(("\n%-30s %9s %12s %s"):format("", "weights", "connections", "  test accuracy"))

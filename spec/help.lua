@@ -81,6 +81,19 @@ function help.randomise(m, step)
   return m:eval()
 end
 
+--- n pictures 12x12 of two classes, told apart by where the bright spot is; picture `bad` is not a number.
+function help.spots(n, seed, bad)
+  local pelk = require("pelk")
+  pelk.manual_seed(seed)
+  local x, labels = pelk.rand({ n, 12, 12, 1 }), {}
+  for i = 1, n do
+    labels[i] = i % 2 + 1
+    x[i]:narrow(1, labels[i] == 1 and 2 or 8, 3):fill_(3)
+  end
+  if bad then x[bad]:fill_(0 / 0) end
+  return pelk.data.tensors(x, pelk.tensor(labels, { n }, { dtype = "int32" }))
+end
+
 --- The largest difference over b's largest value.
 function help.apart(a, b) return (a - b):abs():max():item() / math.max(b:abs():max():item(), 1e-20) end
 

@@ -7,17 +7,7 @@ local help = require "spec.help"
 local lua = arg and arg[-1] or "lua5.4"
 if not os.execute(("%s -v >/dev/null 2>&1"):format(lua)) or lua:find("busted") then lua = "lua5.4" end
 
--- Two classes, told apart by where the bright spot is.
-local function set(n, seed, bad)
-  pelk.manual_seed(seed)
-  local x, labels = pelk.rand({ n, 12, 12, 1 }), {}
-  for i = 1, n do
-    labels[i] = i % 2 + 1
-    x[i]:narrow(1, labels[i] == 1 and 2 or 8, 3):fill_(3)
-  end
-  if bad then x[bad]:fill_(0 / 0) end
-  return pelk.data.tensors(x, pelk.tensor(labels, { n }, { dtype = "int32" }))
-end
+local set = help.spots
 
 local architectures = {
   pelk = { "pelk_nano", { depths = { 1, 1 }, dims = { 8, 16 }, kernels = { 13, 7 }, num_classes = 2,

@@ -161,15 +161,7 @@ describe("a sweep with a pruner", function()
   end)
 
   it("pauses and resumes real checkpoints: the weights are those of a run that never stopped", function()
-    local function set(n, seed)
-      pelk.manual_seed(seed)
-      local x, labels = pelk.rand({ n, 12, 12, 1 }), {}
-      for i = 1, n do
-        labels[i] = i % 2 + 1
-        x[i]:narrow(1, labels[i] == 1 and 2 or 8, 3):fill_(3)
-      end
-      return pelk.data.tensors(x, pelk.tensor(labels, { n }, { dtype = "int32" }))
-    end
+    local set = help.spots
     local calls = {}
     local function train(p, trial)
       calls[p.a] = (calls[p.a] or 0) + 1

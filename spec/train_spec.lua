@@ -8,16 +8,7 @@ local help = require "spec.help"
 local function temporary() return help.folder(true) end
 local remove = help.remove
 
--- Two classes, told apart by where the bright spot is.
-local function set(n, seed)
-  pelk.manual_seed(seed)
-  local x, labels = pelk.rand({ n, 12, 12, 1 }), {}
-  for i = 1, n do
-    labels[i] = i % 2 + 1
-    x[i]:narrow(1, labels[i] == 1 and 2 or 8, 3):fill_(3)
-  end
-  return pelk.data.tensors(x, pelk.tensor(labels, { n }, { dtype = "int32" }))
-end
+local set = help.spots
 
 local function model()
   pelk.manual_seed(3)

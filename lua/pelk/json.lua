@@ -218,4 +218,18 @@ function json.decode(s)
   return nil, value.message
 end
 
+-- The value of a file; nil, message, which names the file, when it cannot be read or is not JSON.
+function json.read(path)
+  local file, message = io.open(path, "rb")
+  if not file then return nil, message end
+  local text
+  text, message = file:read("a")
+  file:close()
+  if not text then return nil, ("%s: %s"):format(path, message) end
+  local value
+  value, message = json.decode(text)
+  if value == nil then return nil, ("%s: %s"):format(path, message) end
+  return value
+end
+
 return json

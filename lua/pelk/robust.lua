@@ -154,11 +154,8 @@ for name, rule in pairs(images.rules) do bias_rules[name] = rule end
 
 --- The class map of a JSON file: {"name": [the model's classes, from 1], ...}; or nil, message.
 local function class_map(path)
-  local file, message = io.open(path, "rb")
-  if not file then return nil, message end
-  local map, trouble = json.decode(file:read("a") or "")
-  file:close()
-  if type(map) ~= "table" then return nil, ("%s: %s"):format(path, trouble or "is no class map") end
+  local map, message = json.read(path)
+  if type(map) ~= "table" then return nil, message or path .. ": is no class map" end
   return map
 end
 

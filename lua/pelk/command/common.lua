@@ -132,13 +132,8 @@ end
 --- What a run's command.json says, or nil, message.
 function common.read_run(dir)
   local path = dir .. "/command.json"
-  local file, message = io.open(path, "rb")
-  if not file then return nil, message end
-  local text = file:read("a")
-  file:close()
-  local values
-  values, message = json.decode(text)
-  if type(values) ~= "table" then return nil, ("%s: %s"):format(path, message or "is no run's command") end
+  local values, message = json.read(path)
+  if type(values) ~= "table" then return nil, message or path .. ": is no run's command" end
   return values
 end
 

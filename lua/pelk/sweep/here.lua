@@ -12,18 +12,14 @@ here.current = nil
 --- Status of a process whose trial is run by another one already.
 here.BUSY = 75
 
-local function read_json(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("a")
-  file:close()
-  local value = json.decode(text)
+--- The table that a JSON file holds, or nil.
+function here.read_json(path)
+  local value = json.read(path)
   return type(value) == "table" and value or nil
 end
-here.read_json = read_json
 
 --- How a trial in a folder ended, or nil.
-function here.outcome(folder) return read_json(folder .. "/result.json") end
+function here.outcome(folder) return here.read_json(folder .. "/result.json") end
 
 --- What an objective gave, as value and metrics: a number, a table with value, or nothing after reports.
 local function settle(trial, given)
@@ -165,7 +161,7 @@ end
 
 --- A trial's config.json; raises when there is none.
 function here.read_config(folder)
-  local config = read_json(folder .. "/config.json")
+  local config = here.read_json(folder .. "/config.json")
   if not config or type(config.params) ~= "table" then
     options.raise(("sweep: %s holds no trial (no config.json with params)"):format(folder))
   end

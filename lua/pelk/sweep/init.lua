@@ -73,10 +73,14 @@ local function own_script()
   return words[0], table.move(words, 1, #words, 1, {})
 end
 
-local function check_objective(o)
-  if o.workers > core.config().cores then
-    options.raise(("sweep: %d workers on %d cores: at most one worker a core"):format(o.workers, core.config().cores))
+local function check_workers(o)
+  local cores = core.config().cores
+  if o.workers > cores then
+    options.raise(("sweep: %d workers on %d cores: at most one worker a core"):format(o.workers, cores))
   end
+end
+
+local function check_objective(o)
   if not o.objective then options.raise("sweep: objective is required: function(params, trial), or a script's path") end
   local script, arguments = own_script()
   if type(o.objective) == "string" then
@@ -92,11 +96,8 @@ local function check_objective(o)
 end
 
 --- As many threads for each worker as the cores allow; more than them only when the environment says so.
-local function check_cores(o)
+local function check_threads(o)
   local cores = core.config().cores
-  if o.workers > cores then
-    options.raise(("sweep: %d workers on %d cores: at most one worker a core"):format(o.workers, cores))
-  end
   if not o.threads then
     o.threads = o.processes and math.max(1, cores // o.workers) or core.threads()
   elseif o.workers * o.threads > cores then
@@ -111,8 +112,9 @@ local function check(o)
   if o.pruner and not pruner.is(o.pruner) then
     options.raise("sweep: pruner must be sweep.asha{...} or sweep.median{...}")
   end
+  check_workers(o)
   check_objective(o)
-  check_cores(o)
+  check_threads(o)
 end
 
 -- ---- the whole ----
