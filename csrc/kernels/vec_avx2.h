@@ -15,8 +15,26 @@ PK_INLINE void v_store(float *p, vf v) { _mm256_storeu_ps(p, v); }
 PK_INLINE vf v_load_u8(const uint8_t *p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
 }
-PK_INLINE vf v_load_n(const float *p, int n) { return _mm256_maskload_ps(p, v_first(n)); }
-PK_INLINE void v_store_n(float *p, vf v, int n) { _mm256_maskstore_ps(p, v_first(n), v); }
+PK_INLINE vf v_load_n(const float *p, int n) { return n == VL ? v_load(p) : _mm256_maskload_ps(p, v_first(n)); }
+/* By halves: a masked store takes 42 operations on the first Zen, and many on its successors. */
+PK_INLINE void v_store_n(float *p, vf v, int n) {
+    if (n == VL) {
+        v_store(p, v);
+        return;
+    }
+    __m128 left = _mm256_castps256_ps128(v);
+    if (n & 4) {
+        _mm_storeu_ps(p, left);
+        left = _mm256_extractf128_ps(v, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)(void *)p, left);
+        left = _mm_movehl_ps(left, left);
+        p += 2;
+    }
+    if (n & 1) _mm_store_ss(p, left);
+}
 PK_INLINE vf v_set1(float x) { return _mm256_set1_ps(x); }
 PK_INLINE vf v_zero(void) { return _mm256_setzero_ps(); }
 PK_INLINE vf v_add(vf a, vf b) { return _mm256_add_ps(a, b); }
