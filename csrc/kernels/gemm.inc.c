@@ -1,18 +1,24 @@
 /* Matrix products by register tiles of MR rows x up to NV vectors (BLIS's scheme). A strip of up to NV vectors of b's
  * columns is packed, KC products deep, [k][width], and used from the first cache by all rows of the block; meanwhile the
- * lines that the next strip comes from are asked for. a is read by broadcasts where it lies: packing it too was measured
- * and cost more than it gave. Loads per multiply-add: (MR + NV) / (MR * NV). */
+ * lines that the next strip comes from are asked for. a is read by broadcasts where it lies when its rows do: packing
+ * those was measured and cost more than it gave. An a that is stored [k][m] uses MR floats of each line it touches, so a
+ * panel of PANEL rows is packed, [k][MR], when there are strips enough to use it. Loads per multiply-add:
+ * (MR + NV) / (MR * NV). */
 #include "kernels/kernels.h"
 #include "kernels/vec.h"
 
 #define NV 3
 #define MR (VREGS / 4)
-enum { KC = 200, KC_TURNED = 3 * KC, LINE = 64 / sizeof(float) };
+enum {
+    KC = VL == 8 ? 256 : 200, /* products: a strip of them fills three quarters of the first cache */
+    KC_TURNED = 3 * KC, LINE = 64 / sizeof(float),
+    PANEL = 256, PANEL_STRIPS = VL == 8 ? 5 : INT32_MAX /* measured: pays with AVX2 */
+};
 
 static int64_t tiles_of(int64_t m) { return (m + MR - 1) / MR; }
 static int64_t tile_begin(int64_t m, int64_t i) { return m * i / tiles_of(m); } /* nearly the same height */
 
-int64_t PK_NAME(gemm_scratch)(void) { return KC * NV * VL; }
+int64_t PK_NAME(gemm_scratch)(void) { return KC * NV * VL + KC * PANEL; }
 
 /* ---- packing a strip of b ---- */
 
@@ -48,6 +54,25 @@ static void pack_strip(bool turned, int64_t k, int64_t given, int64_t width, con
         for (int64_t j = 0; !turned && j < given; j += VL)
             v_store(to + j, v_load_n(b + p * ldb + j, given - j < VL ? (int)(given - j) : VL));
         for (int64_t j = given; j < width; j++) to[j] = 0;
+    }
+}
+
+/* ---- packing rows of a that is stored [k][m] ---- */
+
+/* Rows of each tile, [k][rows], tile after tile; 16 products at a time, for their lines come together. */
+static void pack_panel(int64_t k, int64_t m, const float *a, int64_t a_k, float *to) {
+    const int64_t count = tiles_of(m);
+    for (int64_t p0 = 0; p0 < k; p0 += 16) {
+        const int64_t end = k - p0 < 16 ? k : p0 + 16;
+        for (int64_t i = 0; i < count; i++) {
+            const int64_t row = tile_begin(m, i), rows = tile_begin(m, i + 1) - row;
+            float *at = to + row * k + p0 * rows;
+            for (int64_t p = p0; p < end; p++, at += rows) {
+                const float *from = a + p * a_k + row;
+                if (rows == MR) memcpy(at, from, MR * sizeof *at);
+                else for (int64_t r = 0; r < rows; r++) at[r] = from[r];
+            }
+        }
     }
 }
 
@@ -187,15 +212,16 @@ static wanted source(const pk_gemm_block *g, const strips *s, int64_t j, int64_t
                     g->b_turned ? columns : depth, run / LINE + 1};
 }
 
-/* All rows of one strip. ask: what comes next, each tile asks for its share. */
+/* All rows of one strip. ask: what comes next, each tile asks for its share. panel: a's rows packed, or null. */
 static void multiply_strip(const pk_gemm_block *g, tile_args *t, int64_t first, int64_t width, int64_t p0,
-                           const wanted *ask) {
+                           const float *panel, const wanted *ask) {
     const int64_t count = tiles_of(g->m);
     t->last = (int)(g->n - first - (width - 1) * VL < VL ? g->n - first - (width - 1) * VL : VL);
     for (int64_t i = 0; i < count; i++) {
         const int64_t row = tile_begin(g->m, i), rows = tile_begin(g->m, i + 1) - row;
         const int64_t begin = ask->rows * i / count;
-        t->a = g->a + row * g->a_row + p0 * g->a_k;
+        t->a = panel ? panel + row * t->k : g->a + row * g->a_row + p0 * g->a_k;
+        if (panel) t->a_k = rows;
         t->c = g->c_turned ? g->c + first * g->ldc + row : g->c + row * g->ldc + first;
         t->bias = g->bias && p0 == 0 ? g->bias + (g->c_turned ? row : first) : NULL;
         t->next = *ask;
@@ -205,12 +231,20 @@ static void multiply_strip(const pk_gemm_block *g, tile_args *t, int64_t first, 
     }
 }
 
+static bool wants_panel(const pk_gemm_block *g, const strips *s) {
+    return g->a_row == 1 && g->a_k != 1 && g->m > 1 && s->count >= PANEL_STRIPS;
+}
+
 /* Products p0 .. p0+depth-1 of everything. */
 static void multiply_part(const pk_gemm_block *g, int64_t p0, int64_t depth, bool last_part) {
     const strips s = strips_of(g->n);
-    float *strip = g->scratch;
+    float *strip = g->scratch, *panel = NULL;
     tile_args t = {.k = depth, .a_row = g->a_row, .a_k = g->a_k, .b = strip, .ldc = g->ldc, .turned = g->c_turned,
                    .accumulate = g->accumulate || p0 > 0};
+    if (wants_panel(g, &s)) {
+        panel = strip + KC * NV * VL;
+        pack_panel(depth, g->m, g->a + p0 * g->a_k, g->a_k, panel);
+    }
     for (int64_t j = 0; j < s.count; j++) {
         const int64_t first = strip_begin(&s, j), width = strip_begin(&s, j + 1) - first;
         const wanted from = source(g, &s, j, p0, depth);
@@ -218,15 +252,29 @@ static void multiply_part(const pk_gemm_block *g, int64_t p0, int64_t depth, boo
         if (j + 1 < s.count) ask = source(g, &s, j + 1, p0, depth);
         else if (!last_part) ask = source(g, &s, 0, p0 + depth, depth);
         pack_strip(g->b_turned, depth, g->n - first < width ? g->n - first : width, width, from.at, g->ldb, strip);
-        multiply_strip(g, &t, first, width / VL, p0, &ask);
+        multiply_strip(g, &t, first, width / VL, p0, panel, &ask);
     }
 }
 
-void PK_NAME(gemm_block)(const pk_gemm_block *g) {
+static void multiply_all(const pk_gemm_block *g) {
     const int64_t deepest = g->c_turned && g->n <= VL ? KC_TURNED : KC, parts = (g->k + deepest - 1) / deepest;
     for (int64_t part = 0; part < parts; part++) {
         const int64_t p0 = g->k * part / parts;
         multiply_part(g, p0, g->k * (part + 1) / parts - p0, part + 1 == parts);
     }
     if (parts == 0) multiply_part(g, 0, 0, true); /* no products: c must be written even so */
+}
+
+void PK_NAME(gemm_block)(const pk_gemm_block *g) {
+    const strips s = strips_of(g->n);
+    const int64_t most = wants_panel(g, &s) ? PANEL : g->m, count = (g->m + most - 1) / most;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t row = g->m * i / count;
+        pk_gemm_block rows = *g;
+        rows.m = g->m * (i + 1) / count - row;
+        rows.a += row * g->a_row;
+        rows.c += g->c_turned ? row : row * g->ldc;
+        if (g->bias && g->c_turned) rows.bias += row;
+        multiply_all(&rows);
+    }
 }

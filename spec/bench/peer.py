@@ -9,8 +9,11 @@ import statistics
 import sys
 import time
 
-import torch
-import torch.nn.functional as F
+# Its OpenBLAS has threads of its own, which torch.set_num_threads does not know of.
+os.environ.update({name: sys.argv[3] for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS")})
+
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "torch"))
 import family  # noqa: E402
