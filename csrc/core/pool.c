@@ -1,16 +1,18 @@
 /* A pool of pthreads that share one job at a time. The caller works too. Signals stay with the caller. After fork the
- * child's pool is empty and starts anew at the next job. */
+ * child's pool is empty and starts anew at the next job. Whoever waits looks for a moment before it sleeps, for to be woken
+ * takes longer than what lies between two jobs of a network. */
 #include "core/pool.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "core/checked.h"
 #include "core/cpu.h"
 
-enum { MAX_THREADS = 256 };
+enum { MAX_THREADS = 256, LOOK_NS = 100000, LOOKS = 64 /* between two readings of the clock */ };
 
 static struct {
     pthread_mutex_t lock;
@@ -18,8 +20,9 @@ static struct {
     pthread_t thread[MAX_THREADS];
     int wanted;           /* threads, the caller counted; 0: not yet asked */
     int started;          /* workers running, the caller not counted */
-    int busy;             /* workers inside the current job */
-    bool stop;
+    bool looks;           /* every thread has a core, so that looking takes nobody's time */
+    _Atomic int busy;     /* workers inside the current job; changed under the lock */
+    _Atomic bool stop;
     _Atomic uint64_t job; /* counts jobs; workers wait for it to change */
     _Atomic int64_t next; /* index to take */
     int64_t count;
@@ -56,11 +59,43 @@ pk_status pk_threads_check_environment(void) {
     return PK_OK;
 }
 
+static void want(int threads) {
+    pool.wanted = threads;
+    pool.looks = threads <= pk_cpu_cores();
+}
+
 static void setup(void) {
     int n = threads_in_environment();
     if (n < 1) n = pk_cpu_cores();
-    pool.wanted = n > MAX_THREADS ? MAX_THREADS : n;
+    want(n > MAX_THREADS ? MAX_THREADS : n);
     pthread_atfork(NULL, NULL, after_fork);
+}
+
+static void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static int64_t clock_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static bool job_or_stop(uint64_t seen) { return atomic_load(&pool.job) != seen || atomic_load(&pool.stop); }
+static bool nobody_busy(uint64_t unused) { return (void)unused, atomic_load(&pool.busy) == 0; }
+
+/* Look for a moment whether it has come. */
+static void look(bool (*come)(uint64_t), uint64_t argument) {
+    if (!pool.looks) return;
+    for (const int64_t end = clock_ns() + LOOK_NS; clock_ns() < end;)
+        for (int i = 0; i < LOOKS; i++) {
+            if (come(argument)) return;
+            relax();
+        }
 }
 
 static void take_indices(int worker) {
@@ -87,6 +122,9 @@ static void *worker_main(void *argument) {
         take_indices(worker);
         pthread_mutex_lock(&pool.lock);
         if (--pool.busy == 0) pthread_cond_signal(&pool.idle);
+        pthread_mutex_unlock(&pool.lock);
+        look(job_or_stop, seen);
+        pthread_mutex_lock(&pool.lock);
     }
     pthread_mutex_unlock(&pool.lock);
     return NULL;
@@ -127,6 +165,7 @@ static void run_shared(int64_t count, pk_task *task, void *context) {
     pthread_cond_broadcast(&pool.work);
     pthread_mutex_unlock(&pool.lock);
     take_indices(0);
+    look(nobody_busy, 0);
     pthread_mutex_lock(&pool.lock);
     while (pool.busy > 0) pthread_cond_wait(&pool.idle, &pool.lock);
     pthread_mutex_unlock(&pool.lock);
@@ -159,7 +198,7 @@ pk_status pk_set_threads(int n) {
     PK_RETURN_IF(inside >= 0, PK_EINVAL, "set_threads: not from inside a task");
     pthread_mutex_lock(&caller);
     if (n - 1 < pool.started) stop_workers();
-    pool.wanted = n;
+    want(n);
     pthread_mutex_unlock(&caller);
     return PK_OK;
 }

@@ -14,7 +14,17 @@ enum {
     TASKS = 8                           /* aim at this many */
 };
 
-int64_t pk_mlp_chunks(const pk_mlp *m) { return pk_ceil_div(pk_ceil_div(m->hidden, PK_GEMM_STRIP), CHUNK); }
+/* Tiles of forward: threads in twos and fours get the same number of them. */
+static int64_t tiles_of(const pk_mlp *m) {
+    const int64_t tiles = pk_ceil_div(m->rows, ROWS);
+    return tiles > 4 ? pk_round_up(tiles, 4) : tiles > 1 ? pk_round_up(tiles, 2) : tiles;
+}
+
+/* As many as keep a chunk in the second cache, or give the threads tasks where there are few tiles. */
+int64_t pk_mlp_chunks(const pk_mlp *m) {
+    const int64_t strips = pk_ceil_div(m->hidden, PK_GEMM_STRIP), wanted = pk_ceil_div(TASKS, tiles_of(m));
+    return pk_max(pk_ceil_div(strips, CHUNK), pk_min(strips / 2, wanted));
+}
 
 int64_t pk_mlp_hidden(const pk_mlp *m, int64_t chunk) {
     const int64_t strips = pk_ceil_div(m->hidden, PK_GEMM_STRIP);
@@ -116,7 +126,7 @@ static void add_groups(void *context, int64_t index, int worker) {
 
 pk_status pk_mlp_forward(const pk_mlp *m, float *y) {
     if (m->rows < 1 || m->out < 1) return PK_OK;
-    job j = {.m = m, .last = m->last ? m->last : y, .y = y, .tiles = pk_ceil_div(m->rows, ROWS), .chunks = pk_mlp_chunks(m)};
+    job j = {.m = m, .last = m->last ? m->last : y, .y = y, .tiles = tiles_of(m), .chunks = pk_mlp_chunks(m)};
     const int64_t rows = pk_ceil_div(m->rows, j.tiles);
     j.groups = pk_min(j.chunks, pk_ceil_div(TASKS, j.tiles));
     j.normed = m->norm == PK_MLP_NONE ? 0 : pk_round_up(rows * m->in, 16);

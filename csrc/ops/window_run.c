@@ -8,13 +8,14 @@
 #include "core/pool.h"
 #include "kernels/kernels.h"
 
-enum { WEIGHT_CHUNKS = 16 }; /* partial weight gradients: so many groups of images at most */
+enum { LINE = 64 / sizeof(float), WEIGHT_CHUNKS = 16 }; /* partial weight gradients: so many groups of images at most */
 
 typedef struct job {
     const pk_kernels *k;
     const pk_window *p;
     pk_window_io io;             /* of image 0, channel 0 */
     int64_t n, c, blocks, lanes; /* images, channels; blocks of `lanes` channels */
+    int64_t together, tasks;     /* blocks of a task, whose channels share cache lines; tasks an image */
     int64_t x_image, y_image;    /* floats from one image to the next */
     int64_t chunks, weights;     /* weight gradient: groups of images; floats of dw */
     char *scratch;
@@ -29,6 +30,8 @@ static pk_status begin(job *j, pk_window *p, const pk_tensor *x, const pk_tensor
     j->n = x->shape[0], j->c = x->shape[3];
     j->lanes = j->k->window_lanes();
     j->blocks = pk_ceil_div(j->c, j->lanes);
+    j->together = pk_max(1, LINE / j->lanes);
+    j->tasks = pk_ceil_div(j->blocks, j->together);
     j->x_image = x->shape[1] * x->shape[2] * ldx;
     j->y_image = y->shape[1] * y->shape[2] * j->c;
     j->io = (pk_window_io){.x = pk_f32(x), .y = pk_f32(y), .ldx = ldx, .ldy = j->c, .ldw = j->c, .ldmap = j->c};
@@ -53,10 +56,16 @@ static pk_window_io place(const job *j, int64_t n, int64_t b, int worker) {
     return io;
 }
 
+/* Tasks that follow each other, and so run at once, work on other images and far channels: processors fetch the lines
+ * beside those they are asked for, and would fetch what another one writes. */
 static void forward_task(void *context, int64_t index, int worker) {
     const job *j = context;
-    pk_window_io io = place(j, index / j->blocks, index % j->blocks, worker);
-    j->k->window_forward(j->p, &io);
+    const int64_t n = index % j->n, turn = index / j->n, half = (j->tasks + 1) / 2;
+    const int64_t first = (turn % 2 * half + turn / 2) * j->together;
+    for (int64_t b = first; b < pk_min(j->blocks, first + j->together); b++) {
+        pk_window_io io = place(j, n, b, worker);
+        j->k->window_forward(j->p, &io);
+    }
 }
 
 pk_status pk_window_run(const pk_axis *rows, const pk_axis *cols, const pk_tensor *x, const float *w, const float *bias,
@@ -68,7 +77,7 @@ pk_status pk_window_run(const pk_axis *rows, const pk_axis *cols, const pk_tenso
     pk_status status = begin(&j, p, x, y);
     if (status == PK_OK) {
         j.io.w = w, j.io.bias = bias, j.io.map = map;
-        pk_parallel(j.n * j.blocks, forward_task, &j);
+        pk_parallel(j.n * j.tasks, forward_task, &j);
     }
     pk_free(j.scratch);
     pk_free(p);
@@ -84,11 +93,14 @@ pk_status pk_window_run_back(const pk_axis *rows, const pk_axis *cols, const pk_
 /* One group of images: its partial gradient. */
 static void weights_task(void *context, int64_t index, int worker) {
     const job *j = context;
-    int64_t chunk = index / j->blocks, end = pk_chunk_begin(j->n, j->chunks, chunk + 1);
+    const int64_t chunk = index / j->tasks, end = pk_chunk_begin(j->n, j->chunks, chunk + 1);
+    const int64_t first = index % j->tasks * j->together;
     for (int64_t n = pk_chunk_begin(j->n, j->chunks, chunk); n < end; n++) {
-        pk_window_io io = place(j, n, index % j->blocks, worker);
-        io.dw = j->io.dw + chunk * j->weights + index % j->blocks * j->lanes;
-        j->k->window_wgrad(j->p, &io);
+        for (int64_t b = first; b < pk_min(j->blocks, first + j->together); b++) {
+            pk_window_io io = place(j, n, b, worker);
+            io.dw = j->io.dw + chunk * j->weights + b * j->lanes;
+            j->k->window_wgrad(j->p, &io);
+        }
     }
 }
 
@@ -99,7 +111,7 @@ static pk_status run_weights(job *j, float *dw) {
     float *partial = pk_alloc_zeroed(bytes);
     if (!partial) return pk_no_memory(bytes);
     j->io.dw = partial;
-    pk_parallel(j->chunks * j->blocks, weights_task, j);
+    pk_parallel(j->chunks * j->tasks, weights_task, j);
     memcpy(dw, partial, (size_t)j->weights * sizeof *dw);
     for (int64_t i = 1; i < j->chunks; i++) j->k->add_to(j->weights, dw, partial + i * j->weights);
     pk_free(partial);
