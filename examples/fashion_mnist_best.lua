@@ -53,7 +53,8 @@ if history.interrupted then os.exit(130) end
 
 local seconds = example.seconds(history)
 assert(model:load(settings.out .. "/last.safetensors"))
-local result = pelk.evaluate(model, test)
+local result, both = pelk.evaluate(model, test), pelk.evaluate(model, test, { flip = true })
 say("\n%s\n", tostring(history))
-say("test accuracy %.2f %% on %d images with %d parameters, after %d epochs and %.1f minutes of training on %d threads",
-  result.top1, result.n, count.params, #history, seconds / 60, pelk.config().threads)
+say("test accuracy %.2f %% (mean with the mirror image: %.2f %%) on %d images with %d parameters,\n" ..
+  "after %d epochs and %.1f minutes of training on %d threads", result.top1, both.top1, result.n, count.params,
+  #history, seconds / 60, pelk.config().threads)

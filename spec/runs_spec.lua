@@ -499,4 +499,16 @@ describe("evaluate", function()
     help.raises("crop_size is 13", pelk.evaluate, m, loader, { progress = false, crops = 5, crop_size = 13 })
     help.raises("1 or 5", pelk.evaluate, m, loader, { crops = 3 })
   end)
+
+  it("averages a picture and its mirror image", function()
+    local m, ds = build("pelk"), set(20, 4)
+    local both = pelk.evaluate(m, pelk.data.loader(ds, { batch = 7 }), { progress = false, flip = true })
+    local x = pelk.ops.mul(ds.x, 1)
+    local turned = x:clone()
+    for i = 1, x:size(3) do turned:narrow(3, i, 1):copy_(x:narrow(3, x:size(3) + 1 - i, 1)) end
+    m:eval()
+    local mean = (pelk.ops.softmax(m(x)) + pelk.ops.softmax(m(turned))) / 2
+    assert(math.abs(pelk.ops.cross_entropy(mean:log(), ds.y):item() - both.loss) < 1e-5)
+    assert.are_not.equal(both.loss, pelk.evaluate(m, pelk.data.loader(ds, { batch = 7 }), { progress = false }).loss)
+  end)
 end)

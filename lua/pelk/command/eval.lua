@@ -18,6 +18,7 @@ command.flags = common.join({
   { name = "weights", type = "string", help = "a safetensors file" },
   { name = "confusion", type = "boolean", default = false, help = "print the confusion matrix" },
   { name = "crops", type = "integer", default = 1, help = "1, or 5: the mean over centre and corner crops" },
+  { name = "flip", type = "boolean", default = false, help = "the mean over each picture and its mirror image" },
   { name = "merge", type = "boolean", default = false, help = "re-parameterise first, as for inference" },
 }, common.model_flags, common.data_flags, common.machine_flags)
 
@@ -40,7 +41,7 @@ function command.run(v, given)
   if v.merge then model:merge() end
   local loader, crop = loader_of(v, known, set, v.input_size or known.size)
   local result = require("pelk.train").evaluate(model, loader, { confusion = v.confusion, crops = v.crops,
-    crop_size = crop })
+    crop_size = crop, flip = v.flip })
   io.stdout:write(tostring(result), "\n")
   return 0
 end

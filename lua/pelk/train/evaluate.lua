@@ -4,7 +4,8 @@ local options = require("pelk.options")
 local progress = require("pelk.progress")
 
 local rules = { progress = { "boolean", true }, label = { "string", "evaluate" }, stop = { "function" },
-  confusion = { "boolean", false }, crops = { "integer", 1, 1 }, crop_size = { "integer", nil, 1 } }
+  confusion = { "boolean", false }, crops = { "integer", 1, 1 }, crop_size = { "integer", nil, 1 },
+  flip = { "boolean", false } }
 
 -- ---- results ----
 
@@ -28,7 +29,7 @@ function Confusion.__tostring(m)
   return table.concat(lines, "\n")
 end
 
--- ---- test-time crops ----
+-- ---- test-time crops and mirror images ----
 
 --- Corners of the crops of a side: the centre, then the four corners.
 local function corners(height, width, size)
@@ -36,15 +37,34 @@ local function corners(height, width, size)
   return { { bottom // 2, right // 2 }, { 0, 0 }, { 0, right }, { bottom, 0 }, { bottom, right } }
 end
 
---- Logits whose softmax is the mean over the centre and the corner crops.
-local function five_crops(model, x, size)
-  local sum
-  for _, at in ipairs(corners(x:size(2), x:size(3), size)) do
-    local crop = x:narrow(2, at[1] + 1, size):narrow(3, at[2] + 1, size):contiguous()
-    local share = core.ops.softmax(model(crop))
+local function mirrored(x)
+  local width, columns = x:size(3), {}
+  for i = 1, width do columns[i] = x:narrow(3, width + 1 - i, 1) end
+  columns[width + 1] = { dim = 3 }
+  return core.ops.concat(table.unpack(columns))
+end
+
+--- What the model is shown of a batch.
+local function views(o, x)
+  local shown = { x }
+  if o.crops == 5 then
+    for i, at in ipairs(corners(x:size(2), x:size(3), o.crop_size)) do
+      shown[i] = x:narrow(2, at[1] + 1, o.crop_size):narrow(3, at[2] + 1, o.crop_size):contiguous()
+    end
+  end
+  for i = 1, o.flip and #shown or 0 do shown[#shown + 1] = mirrored(shown[i]) end
+  return shown
+end
+
+--- Logits; those whose softmax is the mean over the views where there are several.
+local function predict(o, model, x)
+  local shown, sum = views(o, x), nil
+  if #shown == 1 then return model(shown[1]) end
+  for _, view in ipairs(shown) do
+    local share = core.ops.softmax(model(view))
     sum = sum and sum + share or share
   end
-  return (sum / 5):log()
+  return (sum / #shown):log()
 end
 
 local function check_crops(o, x)
@@ -83,7 +103,7 @@ local function walk(o, model, loader, sums, bar)
   for x, y in loader:epoch(0) do
     if o.stop and o.stop() then return true end
     check_crops(o, x)
-    local logits <close> = o.crops == 5 and five_crops(model, x, o.crop_size) or model(x)
+    local logits <close> = predict(o, model, x)
     add(sums, logits, y)
     bar:advance(y:size(1), ("top-1 %.2f %%"):format(100 * sums.top1 / sums.n))
   end
@@ -95,7 +115,8 @@ end
 -- @tparam Module model images {N,H,W,C} to logits {N,K}
 -- @param loader a loader: batches of x, y with labels 1..K
 -- @tab[opt] given progress=true; confusion=false (true: result.confusion, rows by label, columns by prediction);
---   crops=1 (5: the loader gives larger images, the centre and the four corners of crop_size are averaged)
+--   crops=1 (5: the loader gives larger images, the centre and the four corners of crop_size are averaged);
+--   flip=false (true: each of them and its mirror image are averaged)
 -- @treturn table {top1, top5 (per cent), loss (mean cross-entropy), n}; prints as a line. nil when stopped.
 local function evaluate(model, loader, given)
   local o = options.read("evaluate", given, rules)
