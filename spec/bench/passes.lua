@@ -36,12 +36,18 @@ local function parameters(optimizer)
 end
 
 local x = pelk.randn({ N, H, H, C })
+local pictures, labels = pelk.randn({ 32, 224, 224, 3 }), pelk.zeros({ 32 }, { dtype = "int32" })
+labels:fill_(1)
+local mixup = pelk.data.mixup { num_classes = 10, cutmix_alpha = 0 }
 local rows = {
   { name = "layer norm", tensors = 2, f = layer(pelk.nn.LayerNorm(C), x) },
   { name = "batch norm, inference", tensors = 2, f = forward(pelk.nn.BatchNorm(C):eval(), x) },
   { name = "batch norm, training", tensors = 3, f = layer(pelk.nn.BatchNorm(C), x) },
   { name = "GELU", tensors = 2, f = forward(pelk.ops.gelu, x) },
   { name = "soft-max", tensors = 2, f = forward(pelk.ops.softmax, x) },
+  { name = "mixup", tensors = 2, make = function()
+    return function() mixup:apply(pictures, labels, 1, 1, 1):free() end, pictures:numel()
+  end },
   { name = "AdamW step", tensors = 7, make = parameters(function(m)
     local opt = pelk.optim.adamw(m, { lr = 1e-4 })
     return function() opt:step() end
