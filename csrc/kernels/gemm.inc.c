@@ -11,12 +11,20 @@
 #define MR (VREGS / 4)
 enum {
     KC = VL == 8 ? 256 : 200, /* products: a strip of them fills three quarters of the first cache */
-    KC_TURNED = 3 * KC, LINE = 64 / sizeof(float),
+    KC_TURNED = 3 * KC, LINE = 64 / sizeof(float), STEP = 16,
     PANEL = 256, PANEL_STRIPS = VL == 8 ? 5 : INT32_MAX /* measured: pays with AVX2 */
 };
 
-static int64_t tiles_of(int64_t m) { return (m + MR - 1) / MR; }
-static int64_t tile_begin(int64_t m, int64_t i) { return m * i / tiles_of(m); } /* nearly the same height */
+/* n things in `count` parts that differ by one at most, the larger ones first. Divisions are slow on some processors, so
+ * who walks through the parts adds up. */
+typedef struct division {
+    int64_t count, size, larger;
+} division;
+
+static division divide(int64_t n, int64_t count) { return (division){count, n / count, n % count}; }
+static int64_t size_of(const division *d, int64_t i) { return d->size + (i < d->larger); }
+
+static division tiles_of(int64_t m) { return divide(m, (m + MR - 1) / MR); }
 
 int64_t PK_NAME(gemm_scratch)(void) { return KC * NV * VL + KC * PANEL; }
 
@@ -61,11 +69,11 @@ static void pack_strip(bool turned, int64_t k, int64_t given, int64_t width, con
 
 /* Rows of each tile, [k][rows], tile after tile; 16 products at a time, for their lines come together. */
 static void pack_panel(int64_t k, int64_t m, const float *a, int64_t a_k, float *to) {
-    const int64_t count = tiles_of(m);
+    const division heights = tiles_of(m);
     for (int64_t p0 = 0; p0 < k; p0 += 16) {
         const int64_t end = k - p0 < 16 ? k : p0 + 16;
-        for (int64_t i = 0; i < count; i++) {
-            const int64_t row = tile_begin(m, i), rows = tile_begin(m, i + 1) - row;
+        for (int64_t i = 0, row = 0, rows; i < heights.count; i++, row += rows) {
+            rows = size_of(&heights, i);
             float *at = to + row * k + p0 * rows;
             for (int64_t p = p0; p < end; p++, at += rows) {
                 const float *from = a + p * a_k + row;
@@ -82,6 +90,7 @@ static void pack_panel(int64_t k, int64_t m, const float *a, int64_t a_k, float 
 typedef struct wanted {
     const float *at;
     int64_t pitch, rows, lines;
+    int64_t a_step; /* lines to ask for in STEP products */
 } wanted;
 
 typedef struct tile_args {
@@ -146,7 +155,6 @@ PK_INLINE void multiply(vf acc[MR][NV], const tile_args *t, const int rows, cons
 
 /* rows and vectors are constants where this is inlined: everything in acc stays in registers. */
 PK_INLINE void tile(const tile_args *t, const int rows, const int vectors) {
-    enum { STEP = 16 };
     vf acc[MR][NV];
     if (!t->turned) ask_for_results(t, rows, vectors);
 #pragma GCC unroll 3
@@ -156,9 +164,8 @@ PK_INLINE void tile(const tile_args *t, const int rows, const int vectors) {
     }
     const float *ask = t->next.at;
     int64_t left = t->next.rows * t->next.lines, line = 0;
-    const int64_t per_step = (left * STEP + t->k - 1) / (t->k ? t->k : 1);
     for (int64_t p = 0; p < t->k; p += STEP) {
-        for (int64_t i = 0; i < per_step && left > 0; i++, left--) {
+        for (int64_t i = 0; i < t->next.a_step && left > 0; i++, left--) {
             __builtin_prefetch(ask + line * LINE, 0, 2);
             if (++line == t->next.lines) line = 0, ask += t->next.pitch;
         }
@@ -209,24 +216,26 @@ static wanted source(const pk_gemm_block *g, const strips *s, int64_t j, int64_t
     const int64_t first = strip_begin(s, j), end = strip_begin(s, j + 1), columns = (end < g->n ? end : g->n) - first;
     const int64_t run = g->b_turned ? depth : columns;
     return (wanted){g->b + (g->b_turned ? first * g->ldb + p0 : p0 * g->ldb + first), g->ldb,
-                    g->b_turned ? columns : depth, run / LINE + 1};
+                    g->b_turned ? columns : depth, run / LINE + 1, 0};
 }
 
 /* All rows of one strip. ask: what comes next, each tile asks for its share. panel: a's rows packed, or null. */
 static void multiply_strip(const pk_gemm_block *g, tile_args *t, int64_t first, int64_t width, int64_t p0,
                            const float *panel, const wanted *ask) {
-    const int64_t count = tiles_of(g->m);
+    const division heights = tiles_of(g->m), asks = divide(ask->rows, heights.count);
+    const float *next = ask->at;
+    t->next = *ask;
+    t->next.a_step = (size_of(&asks, 0) * ask->lines * STEP + t->k - 1) / (t->k ? t->k : 1);
     t->last = (int)(g->n - first - (width - 1) * VL < VL ? g->n - first - (width - 1) * VL : VL);
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t row = tile_begin(g->m, i), rows = tile_begin(g->m, i + 1) - row;
-        const int64_t begin = ask->rows * i / count;
+    for (int64_t i = 0, row = 0, rows; i < heights.count; i++, row += rows) {
+        rows = size_of(&heights, i);
         t->a = panel ? panel + row * t->k : g->a + row * g->a_row + p0 * g->a_k;
         if (panel) t->a_k = rows;
         t->c = g->c_turned ? g->c + first * g->ldc + row : g->c + row * g->ldc + first;
         t->bias = g->bias && p0 == 0 ? g->bias + (g->c_turned ? row : first) : NULL;
-        t->next = *ask;
-        t->next.at += begin * ask->pitch;
-        t->next.rows = ask->rows * (i + 1) / count - begin;
+        t->next.at = next;
+        t->next.rows = size_of(&asks, i);
+        next += t->next.rows * ask->pitch;
         tiles[rows - 1][width - 1](t);
     }
 }

@@ -15,6 +15,7 @@
 enum {
     ROWS = 256, COLUMNS = 10 * PK_GEMM_STRIP, /* of a block, at most: its parts stay in the second cache */
     TASKS = 16,                               /* aim at this many, while every block has a strip */
+    ROW_UNIT = 8,
     FLAT = 16,                                /* rows up to which a result is turned */
     SHARE = 768, MAX_SHARES = 32, SMALL_RESULT = 1 << 19
 };
@@ -59,13 +60,18 @@ static pk_status new_scratch(job *j, int64_t more) {
     return j->scratch ? PK_OK : pk_no_memory(bytes);
 }
 
+/* Block i of the rows: whole tiles of the kernel's, whose height divides ROW_UNIT, but for the last. */
+static int64_t row_begin(const job *j, int64_t i) {
+    return pk_min(j->whole.m, pk_chunk_begin(pk_ceil_div(j->whole.m, ROW_UNIT), j->row_blocks, i) * ROW_UNIT);
+}
+
 /* ---- blocks ---- */
 
 static void multiply_block(void *context, int64_t index, int worker) {
     const job *j = context;
     const pk_gemm_block *w = &j->whole;
     const int64_t i = index % j->row_blocks, b = index / j->row_blocks, strips = pk_ceil_div(w->n, PK_GEMM_STRIP);
-    pk_gemm_block part = part_of(w, pk_chunk_begin(w->m, j->row_blocks, i), pk_chunk_begin(w->m, j->row_blocks, i + 1),
+    pk_gemm_block part = part_of(w, row_begin(j, i), row_begin(j, i + 1),
                                  pk_chunk_begin(strips, j->column_blocks, b) * PK_GEMM_STRIP,
                                  pk_min(w->n, pk_chunk_begin(strips, j->column_blocks, b + 1) * PK_GEMM_STRIP));
     part.scratch = j->scratch + worker * j->scratch_stride;
@@ -98,8 +104,7 @@ static void sum_share(void *context, int64_t share, int worker) {
     part.bias = NULL;
     part.scratch = j->scratch + worker * j->scratch_stride;
     for (int64_t i = 0; i < j->row_blocks; i++) {
-        pk_gemm_block rows = part_of(&part, pk_chunk_begin(w->m, j->row_blocks, i),
-                                     pk_chunk_begin(w->m, j->row_blocks, i + 1), 0, w->n);
+        pk_gemm_block rows = part_of(&part, row_begin(j, i), row_begin(j, i + 1), 0, w->n);
         j->kernels->gemm_block(&rows);
     }
 }
