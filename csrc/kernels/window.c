@@ -201,6 +201,12 @@ static void plan_columns(pk_window *p) {
         }
 }
 
+static bool single_taps(const pk_band *band, int32_t count) {
+    for (int32_t b = 0; b < count; b++)
+        if (band[b].size != 1) return false;
+    return true;
+}
+
 static void count_products(pk_window *p, const pk_axis *rows, const pk_axis *cols) {
     int64_t down = 0, across = 0;
     for (int32_t i = 0; i < p->rows; i++) down += outputs_of(&p->row[i], rows);
@@ -232,7 +238,7 @@ pk_status pk_window_new(const pk_axis *rows, const pk_axis *cols, pk_window **ou
     sort_rows(p);
     plan_columns(p);
     count_products(p, rows, cols);
-    p->few = !rows->size && !cols->size && p->rows <= PK_WINDOW_TAPS && p->cols <= PK_WINDOW_TAPS;
+    p->few = single_taps(p->row, p->rows) && single_taps(p->col, p->cols) && p->rows <= PK_WINDOW_TAPS && p->cols <= PK_WINDOW_TAPS;
     *out = p;
     return PK_OK;
 }

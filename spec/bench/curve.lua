@@ -1,6 +1,6 @@
 -- Time against kernel size: curve.lua PYTHON|none CSV PNG. Peripheral convolution of one image of 96 channels on one
 -- thread, for maps of 56, 28, 14 and 7 pixels a side; PyTorch's dense convolution beside it on the 56x56 map, for the
--- sizes that take it less than seconds. docs/kernel-size.png is such a picture.
+-- sizes that take it less than a quarter of a minute. examples/pictures/kernel_size.png is such a picture.
 local pelk = require("pelk")
 local core = require("pelk.core")
 
