@@ -178,7 +178,7 @@ fuzz:
 
 tsan:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/tsan CFLAGS='-g -O1 -fsanitize=thread' KERNEL_CFLAGS=-O1 build/tsan/check
-	@TSAN_OPTIONS=halt_on_error=1 build/tsan/check --only feed
+	@for part in feed pool mlp; do TSAN_OPTIONS=halt_on_error=1 build/tsan/check --only $$part || exit 1; done
 
 corpora: all
 	@BUILD='$(BUILD)' LUA='$(LUA)' sh spec/corpora/run.sh $(FOLDERS)

@@ -20,7 +20,7 @@ static struct {
     pthread_t thread[MAX_THREADS];
     int wanted;           /* threads, the caller counted; 0: not yet asked */
     int started;          /* workers running, the caller not counted */
-    bool looks;           /* every thread has a core, so that looking takes nobody's time */
+    _Atomic bool looks;   /* every thread has a core, so that looking takes nobody's time */
     _Atomic int busy;     /* workers inside the current job; changed under the lock */
     _Atomic bool stop;
     _Atomic uint64_t job; /* counts jobs; workers wait for it to change */
