@@ -6,16 +6,20 @@ import sys
 import time
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+
+folder = sys.argv[1]
+with open(folder + "/job.json") as f:
+    job = json.load(f)
+# Its OpenBLAS has threads of its own, which torch.set_num_threads does not know of.
+os.environ.update({name: str(job["threads"]) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS")})
+
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "torch"))
 import family  # noqa: E402
 from files import load  # noqa: E402
 
-folder = sys.argv[1]
-with open(folder + "/job.json") as f:
-    job = json.load(f)
 torch.set_num_threads(job["threads"])
 
 
