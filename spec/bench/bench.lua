@@ -79,10 +79,10 @@ local about = ("%s, %d cores; pelk %s (%s), %s kernels, %s; commit %s; beside it
   config.cores, config.version, os.date("%Y-%m-%d"), config.isa, config.compiler, commit,
   python == "none" and "no PyTorch" or "PyTorch", onnx and "ONNX Runtime" or "no ONNX Runtime")
 out:write("# ", about, "\n", "work,pass,threads,ms,gflops,share_of_fma_peak,torch_ms,torch_ratio,onnx_ms,onnx_ratio,",
-  "mib,torch_mib\n")
+  "mib,torch_mib,images_per_s\n")
 print(about)
-print(("%-38s %-9s %7s %9s %8s %5s %9s %7s %9s %7s %7s %7s"):format("work", "pass", "threads", "ms", "GFLOP/s", "peak",
-  "PyTorch", "ratio", "ONNX RT", "ratio", "MiB", "PyTorch"))
+print(("%-38s %-9s %7s %9s %8s %5s %9s %7s %9s %7s %8s %7s %7s"):format("work", "pass", "threads", "ms", "GFLOP/s", "peak",
+  "PyTorch", "ratio", "ONNX RT", "ratio", "images/s", "MiB", "PyTorch"))
 
 local function run(row, pass, threads)
   local training = pass == "training"
@@ -98,13 +98,15 @@ local function run(row, pass, threads)
   local mib
   if row.preset then mib = numbers(("%s spec/bench/memory.lua '%s' %s %d"):format(arg[-1], row.name, pass, threads)) end
   if not mib then their_mib = nil end
-  print(("%-38s %-9s %7d %9.3f %8.1f %4.0f%% %9s %7s %9s %7s %7s %7s"):format(row.name,
+  local rate = row.preset and x:size(1) / seconds
+  print(("%-38s %-9s %7d %9.3f %8.1f %4.0f%% %9s %7s %9s %7s %8s %7s %7s"):format(row.name,
     training and "training" or "forward", threads, ms, gflops, 100 * gflops / peak, text(theirs, "%.2f"),
     text(theirs and theirs / ms, "%.1fx"), text(onnx_ms, "%.2f"), text(onnx_ms and onnx_ms / ms, "%.1fx"),
-    text(mib, "%.0f"), text(their_mib, "%.0f")))
-  out:write(('"%s",%s,%d,%.4f,%.2f,%.4f,%s,%s,%s,%s,%s,%s\n'):format(row.name, training and "training" or "forward",
+    text(rate, "%.2f"), text(mib, "%.0f"), text(their_mib, "%.0f")))
+  out:write(('"%s",%s,%d,%.4f,%.2f,%.4f,%s,%s,%s,%s,%s,%s,%s\n'):format(row.name, training and "training" or "forward",
     threads, ms, gflops, gflops / peak, text(theirs, "%.4f"), text(theirs and theirs / ms, "%.3f"),
-    text(onnx_ms, "%.4f"), text(onnx_ms and onnx_ms / ms, "%.3f"), text(mib, "%.1f"), text(their_mib, "%.1f")))
+    text(onnx_ms, "%.4f"), text(onnx_ms and onnx_ms / ms, "%.3f"), text(mib, "%.1f"), text(their_mib, "%.1f"),
+    text(rate, "%.3f")))
   out:flush()
   collectgarbage()
 end
