@@ -100,6 +100,7 @@ typedef struct tile_args {
     bool accumulate, turned;
     int last; /* lanes of the last vector that exist in c */
     wanted next;
+    bool fresh; /* a's rows are seen for the first time: the tile asks for those below its own */
 } tile_args;
 
 /* Write the tile's results, held in rows of NV * VL, as columns: a run of `rows` floats for each of its columns. */
@@ -169,6 +170,7 @@ PK_INLINE void tile(const tile_args *t, const int rows, const int vectors) {
             __builtin_prefetch(ask + line * LINE, 0, 2);
             if (++line == t->next.lines) line = 0, ask += t->next.pitch;
         }
+        for (int i = t->fresh ? rows : 2 * rows; i < 2 * rows; i++) __builtin_prefetch(t->a + i * t->a_row + p, 0, 3);
         const int64_t count = t->k - p < STEP ? t->k - p : STEP;
         multiply(acc, t, rows, vectors, t->a + p * t->a_k, t->b + p * vectors * VL, count);
     }
@@ -260,6 +262,7 @@ static void multiply_part(const pk_gemm_block *g, int64_t p0, int64_t depth, boo
         wanted ask = {0};
         if (j + 1 < s.count) ask = source(g, &s, j + 1, p0, depth);
         else if (!last_part) ask = source(g, &s, 0, p0 + depth, depth);
+        t.fresh = j == 0 && !panel && g->a_k == 1;
         pack_strip(g->b_turned, depth, g->n - first < width ? g->n - first : width, width, from.at, g->ldb, strip);
         multiply_strip(g, &t, first, width / VL, p0, panel, &ask);
     }
