@@ -81,8 +81,8 @@ local about = ("%s, %d cores; pelk %s (%s), %s kernels, %s; commit %s; beside it
 out:write("# ", about, "\n", "work,pass,threads,ms,gflops,share_of_fma_peak,torch_ms,torch_ratio,onnx_ms,onnx_ratio,",
   "mib,torch_mib,images_per_s\n")
 print(about)
-print(("%-38s %-9s %7s %9s %8s %5s %9s %7s %9s %7s %8s %7s %7s"):format("work", "pass", "threads", "ms", "GFLOP/s", "peak",
-  "PyTorch", "ratio", "ONNX RT", "ratio", "images/s", "MiB", "PyTorch"))
+print(("%-38s %-9s %7s %9s %8s %5s %9s %7s %9s %7s %8s %7s %7s"):format("work", "pass", "threads", "ms", "GFLOP/s",
+  "peak", "PyTorch", "ratio", "ONNX RT", "ratio", "images/s", "MiB", "PyTorch"))
 
 local function run(row, pass, threads)
   local training = pass == "training"
