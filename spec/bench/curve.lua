@@ -114,8 +114,14 @@ for _, pass in ipairs({ "forward", "both" }) do
     local style = '$%speer with linespoints lw 2 pt 5 dt 2 lc rgb "#d1495b" title "PyTorch, dense, 56x56 map"'
     plots[#plots + 1] = style:format(pass)
   end
-  script[#script + 1] = ('set title "%s"\nset key top left\nplot %s'):format(
-    pass == "forward" and "forward" or "forward + backward", table.concat(plots, ", "))
+  local highest = 0 -- room for the key above the curves
+  for _, points in ipairs({ series[maps[1]], theirs[pass] }) do
+    for _, point in ipairs(points) do
+      highest = math.max(highest, points == theirs[pass] and point[2] or point[pass == "forward" and 2 or 3])
+    end
+  end
+  script[#script + 1] = ('set title "%s"\nset key top left Left reverse\nset yrange [0.01:%g]\nplot %s'):format(
+    pass == "forward" and "forward" or "forward + backward", 100 * highest, table.concat(plots, ", "))
 end
 local gnuplot = io.popen("gnuplot 2>&1", "w")
 if not gnuplot or not gnuplot:write(table.concat(script, "\n"), "\n") or not gnuplot:close() then
