@@ -7,6 +7,7 @@
 #include "ops/dense.h"
 #include "ops/onnx.h"
 #include "ops/plane.h"
+#include "ops/winograd.h"
 
 typedef struct conv2d_params {
     int64_t stride[2], padding[2], dilation[2], groups;
@@ -177,6 +178,8 @@ static pk_status forward(pk_call *c) {
         pk_pixels x = pk_pixels_of(c->in[0]);
         return pk_dense_forward(&x, j.w, j.b, j.out, j.y);
     }
+    if (j.groups == 1 && pk_winograd_pays(&j.plane, j.out))
+        return pk_winograd_forward(&j.plane, j.x, j.w, j.b, j.out, j.y);
     PK_TRY(new_scratch(&j));
     pk_status status = PK_OK;
     if (j.rows <= j.tile && j.groups == 1) { /* too few rows to share: the threads share the columns */
@@ -244,10 +247,11 @@ static pk_status backward(pk_call *c) {
     conv_job j;
     job_of(c, &j);
     j.dy = pk_f32(c->dout[0]);
+    const bool winograd = j.groups == 1 && pk_winograd_pays(&j.plane, j.out);
     float *grad[3] = {0};
     for (int i = 0; i < c->nin; i++) {
         if (!c->needs[i]) continue;
-        if (i == 0)
+        if (i == 0 && !winograd)
             PK_TRY(pk_tensor_zeros(PK_FLOAT32, 4, c->in[0]->shape, &c->din[0]));
         else
             PK_TRY(pk_grad_like(c, i));
@@ -258,6 +262,14 @@ static pk_status backward(pk_call *c) {
         return pk_dense_backward(&x, j.w, j.out, j.dy, grad[0], grad[1], grad[2]);
     }
     if (grad[2]) PK_TRY(pk_bias_grad(j.dy, j.rows, j.groups * j.out, grad[2]));
+    if (grad[0] && winograd) {
+        PK_TRY(pk_winograd_dx(&j.plane, j.dy, j.w, j.out, grad[0]));
+        grad[0] = NULL;
+    }
+    if (grad[1] && winograd && pk_winograd_pays_dw(&j.plane, j.out)) {
+        PK_TRY(pk_winograd_dw(&j.plane, j.x, j.dy, j.out, grad[1]));
+        grad[1] = NULL;
+    }
     if (!grad[0] && !grad[1]) return PK_OK;
     PK_TRY(new_scratch(&j));
     j.dx = grad[0];
@@ -305,7 +317,8 @@ static pk_status macs(const pk_call *c, pk_macs *m) {
     pk_plane p;
     PK_TRY(plane_of(c, &p));
     double pairs = (double)(y[0] * y[3] * w[3]), all = pairs * (double)(y[1] * y[2] * w[1] * w[2]);
-    pk_macs_add(m, c->in[1], all, pairs * pk_plane_taps_inside(&p), all);
+    const bool winograd = w[3] == p.c && pk_winograd_pays(&p, w[0]);
+    pk_macs_add(m, c->in[1], all, pairs * pk_plane_taps_inside(&p), winograd ? pk_winograd_macs(&p, w[0]) : all);
     return PK_OK;
 }
 
@@ -332,5 +345,7 @@ const pk_op pk_op_conv2d = {
             "x:1x9x6x17 w:3x5x3x17 | padding=same dilation=2,1", "x:2x8x12x3 w:7x4x4x3 b:7 | stride=4",
             "x:1x6x10x19 w:5x2x2x19 | stride=2", "x:3x5x4x6 w:4x3x3x3 b:4 | groups=2 padding=same",
             "x:2x6x5x17 w:9x1x1x17 b:9", "x:1x20x33x4 w:3x3x3x4 b:3 | padding=1 stride=3,1",
-            "x:1x7x7x4 w:8x3x3x1 | groups=4 padding=2 dilation=2", "x:2x90x80x8 w:9x3x3x8 b:9 | padding=same", NULL},
+            "x:1x7x7x4 w:8x3x3x1 | groups=4 padding=2 dilation=2", "x:2x90x80x8 w:9x3x3x8 b:9 | padding=same",
+            "x:5x13x10x17 w:19x3x3x17 b:19 | padding=1", "x:3x14x15x16 w:33x3x3x16 | padding=0,2",
+            "x:33x4x6x18 w:16x3x3x18 b:16", NULL},
 };
