@@ -194,6 +194,21 @@ describe("evaluate", function()
     assert.is_true(m.training)
     assert(tostring(result):find("top%-1"))
   end)
+
+  it("takes the mean with the mirror image, at any width", function()
+    for _, width in ipairs { 1, 2, 15, 16, 31, 34 } do
+      local x = pelk.randn { 3, 2, width, 1 }
+      local mirror = x:clone()
+      for i = 1, width do mirror:narrow(3, i, 1):copy_(x:narrow(3, width + 1 - i, 1)) end
+      local net = pelk.nn.Sequential():add(pelk.nn.Flatten()):add(pelk.nn.Linear(2 * width, 4))
+      local mean = (pelk.ops.softmax(net(x)) + pelk.ops.softmax(net(mirror))) / 2
+      local labels, loss = { 1, 4, 2 }, 0
+      for i, label in ipairs(labels) do loss = loss - math.log(mean:narrow(1, i, 1):narrow(2, label, 1):item()) / 3 end
+      local images = pelk.data.tensors(x, pelk.tensor(labels, { 3 }, { dtype = "int32" }))
+      local got = pelk.evaluate(net, pelk.data.loader(images, { batch = 3 }), { progress = false, flip = true })
+      assert(math.abs(got.loss - loss) < 1e-5, ("width %d: %g, not %g"):format(width, got.loss, loss))
+    end
+  end)
 end)
 
 describe("optim", function()
