@@ -1,5 +1,6 @@
 /* Pooling windows over images: mean and maximum. Backward gathers, for each input pixel, from the windows over it. */
 #include <math.h>
+#include <string.h>
 
 #include "ops/onnx.h"
 #include "ops/plane.h"
@@ -88,6 +89,12 @@ static void avg_row(void *context, int64_t row, int worker) {
     }
 }
 
+/* The first tap of a window is taken whatever it is. */
+static void first_tap(const pool_job *j, const float *x, int32_t place, int64_t out) {
+    memcpy(j->y + out, x, (size_t)j->p.c * sizeof *x);
+    for (int64_t k = 0; j->best && k < j->p.c; k++) j->best[out + k] = place;
+}
+
 static void max_row(void *context, int64_t row, int worker) {
     (void)worker;
     const pool_job *j = context;
@@ -97,16 +104,13 @@ static void max_row(void *context, int64_t row, int worker) {
     for (int64_t ox = 0; ox < p->ow; ox++) {
         int64_t out = (row * p->ow + ox) * p->c;
         taps(ox, p->kw, p->sx, p->px, p->w, &x0, &x1);
-        for (int64_t k = 0; k < p->c; k++) j->y[out + k] = -INFINITY;
         for (int64_t y = y0; y < y1; y++)
             for (int64_t x = x0; x < x1; x++) {
                 const float *v = j->x + ((row / p->oh * p->h + y) * p->w + x) * p->pixel;
-                for (int64_t k = 0; k < p->c; k++) {
-                    bool first = y == y0 && x == x0;
-                    if (!first && !(v[k] > j->y[out + k] || isnan(v[k]))) continue;
-                    j->y[out + k] = v[k];
-                    if (j->best) j->best[out + k] = (int32_t)(y * p->w + x);
-                }
+                const int32_t place = (int32_t)(y * p->w + x);
+                if (y == y0 && x == x0) first_tap(j, v, place, out);
+                else if (j->best) pk_k()->max_take(p->c, v, place, j->y + out, j->best + out);
+                else pk_k()->map_max(p->c, j->y + out, v, j->y + out);
             }
     }
 }
@@ -149,9 +153,12 @@ static void grad_row(void *context, int64_t row, int worker) {
                 int64_t out = ((n * p->oh + oy) * p->ow + ox) * p->c;
                 taps(oy, p->kh, p->sy, p->py, p->h, &y0, &y1);
                 taps(ox, p->kw, p->sx, p->px, p->w, &x0, &x1);
-                float part = j->best ? 1 : share(j, y0, y1, x0, x1);
-                for (int64_t k = 0; k < p->c; k++)
-                    if (!j->best || j->best[out + k] == y * p->w + x) dx[k] += j->dy[out + k] * part;
+                if (j->best) {
+                    pk_k()->max_give(p->c, j->best + out, (int32_t)(y * p->w + x), j->dy + out, dx);
+                    continue;
+                }
+                float part = share(j, y0, y1, x0, x1);
+                for (int64_t k = 0; k < p->c; k++) dx[k] += j->dy[out + k] * part;
             }
     }
 }

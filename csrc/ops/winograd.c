@@ -10,7 +10,7 @@ enum {
     LINE = 16,                    /* floats between slots, so that they do not meet in the same lines of the cache */
     TASK_FLOATS = 384 * 1024,     /* of a task's tiles: they stay in the last cache */
     MIN_TILES = 32, MIN_CHANNELS = 16, MAX_WEIGHTS = 1 << 17, MAX_WEIGHTS_DW = 1 << 15,
-    MAX_SUMS = 1 << 22,           /* floats of all partial sums, if 8 parts have less */
+    MAX_SUMS = 1 << 21,           /* floats of all partial sums, if 8 parts have less */
     MIN_RUN = 24, MIN_RUN_DW = 48,              /* tiles at a time: fewer, and the sums cost more to read and write than to make */
     GATHERED = 16                 /* input channels whose taps are gathered at a time */
 };
