@@ -1,8 +1,11 @@
 -- Every function and method with hostile arguments in every place: a Lua error with words in it, or a result; never a
 -- crash, never an argument that is not named.
 
+local lfs = require "lfs" -- busted brings it
+
 local pelk = require "pelk"
 local core = require "pelk.core"
+local help = require "spec.help"
 
 local tensor_mt = debug.getmetatable(pelk.zeros(1))
 local module_mt = debug.getmetatable(core.nn.Linear(1, 1))
@@ -114,8 +117,16 @@ local function module() return core.nn.Sequential(core.nn.Linear(3, 2), core.nn.
 
 describe("hostile arguments", function()
   local threads, isa = pelk.threads(), pelk.config().isa
-  setup(function() warn("@off") end)
+  local home, folder, path, cpath = lfs.currentdir(), help.folder(), package.path, package.cpath
+  setup(function()
+    warn("@off")
+    package.path, package.cpath = path:gsub("%./", home .. "/"), cpath:gsub("%./", home .. "/")
+    assert(lfs.chdir(folder)) -- a number is the name of a file to functions that write files
+  end)
   teardown(function()
+    assert(lfs.chdir(home))
+    package.path, package.cpath = path, cpath
+    help.remove(folder)
     pelk.set_threads(threads)
     pelk.set_isa(isa)
     collectgarbage()

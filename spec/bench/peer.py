@@ -1,6 +1,6 @@
 """PyTorch's side of `make bench`: peer.py CASE inference|training THREADS [cpu] prints the median milliseconds of the better
-memory layout and the peak memory in MiB. CASE: "dense KxK", "linear", or "network:FILE", FILE being JSON with the spec and
-the input's size {N,H,W}. The networks are those of spec/torch/family.py in float32, peripheral kernels as the dense
+memory layout and the peak memory in MiB. CASE: "dense KxK", "convolution", "linear", or "network:FILE", FILE being JSON with
+the spec and the input's size {N,H,W}. The networks are those of spec/torch/family.py in float32, peripheral kernels as the dense
 kernels that they expand to (what PyTorch offers), without position embedding."""
 import json
 import os
@@ -25,15 +25,20 @@ torch.set_num_threads(threads)
 torch.manual_seed(0)
 
 
-def depthwise(k, layout):
-    x = torch.randn(1, 96, 56, 56).contiguous(memory_format=layout)
-    w = torch.randn(96, 1, k, k).contiguous(memory_format=layout)
+def convolution(shape, weight, groups, layout):
+    x = torch.randn(*shape).contiguous(memory_format=layout)
+    w = torch.randn(*weight).contiguous(memory_format=layout)
+    padding = weight[2] // 2
     if not training:
-        return lambda: F.conv2d(x, w, padding=k // 2, groups=96)
+        return lambda: F.conv2d(x, w, padding=padding, groups=groups)
     x.requires_grad_()
     w.requires_grad_()
-    g = torch.randn(1, 96, 56, 56).contiguous(memory_format=layout)
-    return lambda: F.conv2d(x, w, padding=k // 2, groups=96).backward(g)
+    g = torch.randn(*shape).contiguous(memory_format=layout)
+    return lambda: F.conv2d(x, w, padding=padding, groups=groups).backward(g)
+
+
+def depthwise(k, layout):
+    return convolution((1, 96, 56, 56), (96, 1, k, k), 96, layout)
 
 
 def linear(_layout):
@@ -70,6 +75,8 @@ def network(file, layout):
 def make(layout):
     if case.startswith("dense "):
         return depthwise(int(case.split()[1].split("x")[0]), layout)
+    if case == "convolution":
+        return convolution((8, 64, 28, 28), (64, 64, 3, 3), 1, layout)
     return linear(layout) if case == "linear" else network(case.split(":", 1)[1], layout)
 
 

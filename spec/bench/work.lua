@@ -69,6 +69,9 @@ work.rows = {
   { name = "peripheral 151x151, 96 ch, 56x56", make = peripheral(151) },
   { name = "depthwise 7x7, 96 ch, 56x56", peer = "dense 7x7", make = dense(7) },
   { name = "depthwise 31x31, 96 ch, 56x56", peer = "dense 31x31", make = dense(31) },
+  { name = "convolution 3x3, 64 -> 64 ch, 28x28, batch 8", peer = "convolution",
+    make = layer(function() return pelk.nn.Conv2d({ in_channels = 64, out_channels = 64, kernel = 3, padding = 1 }) end,
+      { 8, 28, 28, 64 }) },
   { name = "linear 3136x124 -> 496", peer = "linear",
     make = layer(function() return pelk.nn.Linear(124, 496) end, { 3136, 124 }) },
 }
