@@ -2,16 +2,13 @@
 #include "core/interrupt.h"
 
 #include <stdatomic.h>
-#include <time.h>
+
+#include "core/clock.h"
 
 static atomic_llong due; /* milliseconds of the clock that only goes forward; 0: there is no wish */
 static atomic_int allowed;
 
-static int64_t now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
+static int64_t now(void) { return pk_clock_ns() / 1000000; }
 
 void pk_interrupt_after(int64_t milliseconds) { due = now() + milliseconds; }
 void pk_interrupt_clear(void) { due = 0; }

@@ -7,9 +7,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "core/checked.h"
+#include "core/clock.h"
 #include "core/cpu.h"
 
 enum { MAX_THREADS = 256, LOOK_NS = 100000, LOOKS = 64 /* between two readings of the clock */ };
@@ -79,19 +79,13 @@ static void relax(void) {
 #endif
 }
 
-static int64_t clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static bool job_or_stop(uint64_t seen) { return atomic_load(&pool.job) != seen || atomic_load(&pool.stop); }
 static bool nobody_busy(uint64_t unused) { return (void)unused, atomic_load(&pool.busy) == 0; }
 
 /* Look for a moment whether it has come. */
 static void look(bool (*come)(uint64_t), uint64_t argument) {
     if (!pool.looks) return;
-    for (const int64_t end = clock_ns() + LOOK_NS; clock_ns() < end;)
+    for (const int64_t end = pk_clock_ns() + LOOK_NS; pk_clock_ns() < end;)
         for (int i = 0; i < LOOKS; i++) {
             if (come(argument)) return;
             relax();

@@ -4,11 +4,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "core/clock.h"
 #include "core/pool.h"
 
 enum { MOST_WORKERS = 256 }; /* threads that the pool may have, now or later */
@@ -226,12 +226,8 @@ static pk_status hand_out(pk_feed *f, slot *s, pk_feed_batch *out) {
 /* ---- waiting ---- */
 
 static struct timespec deadline_after(double seconds) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    int64_t ns = (int64_t)(seconds * 1e9) + t.tv_nsec;
-    t.tv_sec += ns / 1000000000;
-    t.tv_nsec = ns % 1000000000;
-    return t;
+    const int64_t ns = pk_clock_ns() + (int64_t)(seconds * 1e9);
+    return (struct timespec){ns / 1000000000, ns % 1000000000};
 }
 
 /* False: not ready in time. */

@@ -67,11 +67,11 @@ static void pack_strip(bool turned, int64_t k, int64_t given, int64_t width, con
 
 /* ---- packing rows of a that is stored [k][m] ---- */
 
-/* Rows of each tile, [k][rows], tile after tile; 16 products at a time, for their lines come together. */
+/* Rows of each tile, [k][rows], tile after tile; STEP products at a time, for their lines come together. */
 static void pack_panel(int64_t k, int64_t m, const float *a, int64_t a_k, float *to) {
     const division heights = tiles_of(m);
-    for (int64_t p0 = 0; p0 < k; p0 += 16) {
-        const int64_t end = k - p0 < 16 ? k : p0 + 16;
+    for (int64_t p0 = 0; p0 < k; p0 += STEP) {
+        const int64_t end = k - p0 < STEP ? k : p0 + STEP;
         for (int64_t i = 0, row = 0, rows; i < heights.count; i++, row += rows) {
             rows = size_of(&heights, i);
             float *at = to + row * k + p0 * rows;

@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/alloc.h"
+#include "core/clock.h"
 #include "core/pool.h"
 #include "core/rng.h"
 
@@ -270,15 +270,13 @@ pk_status pk_module_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     *y = NULL;
     PK_RETURN_IF(!m->cls->forward, PK_EINVAL, "%s has no forward", m->cls->name);
     if (!watch) return m->cls->forward(m, x, y);
-    struct timespec before, after;
     const pk_macs begun = pk_counting() ? *pk_counting() : (pk_macs){0};
-    clock_gettime(CLOCK_MONOTONIC, &before);
+    const int64_t before = pk_clock_ns();
     PK_TRY(m->cls->forward(m, x, y));
-    clock_gettime(CLOCK_MONOTONIC, &after);
+    const int64_t after = pk_clock_ns();
     pk_macs macs = pk_counting() ? *pk_counting() : (pk_macs){0};
     macs.paper -= begun.paper, macs.dense -= begun.dense, macs.in_image -= begun.in_image, macs.run -= begun.run;
-    watch->saw(watch, m, *y, &macs,
-               (double)(after.tv_sec - before.tv_sec) + 1e-9 * (double)(after.tv_nsec - before.tv_nsec));
+    watch->saw(watch, m, *y, &macs, 1e-9 * (double)(after - before));
     return PK_OK;
 }
 
