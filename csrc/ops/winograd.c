@@ -10,7 +10,8 @@ enum {
     LINE = 16,                    /* floats between slots, so that they do not meet in the same lines of the cache */
     TASK_FLOATS = 384 * 1024,     /* of a task's tiles: they stay in the last cache */
     MIN_TILES = 32, MIN_CHANNELS = 16, MAX_WEIGHTS = 1 << 17, MAX_WEIGHTS_DW = 1 << 15,
-    MAX_SUMS = 1 << 21,           /* floats of all partial sums, if 8 parts have less */
+    MAX_SUMS = 1 << 22,           /* floats of all partial sums, if 4 parts have less */
+    TILES_A_PART = 512,           /* fewer, and adding the sums costs more than a tenth of making them */
     MIN_RUN = 24, MIN_RUN_DW = 48,              /* tiles at a time: fewer, and the sums cost more to read and write than to make */
     GATHERED = 16                 /* input channels whose taps are gathered at a time */
 };
@@ -218,14 +219,14 @@ static void weights_gradient(void *context, int64_t o, int worker) {
 pk_status pk_winograd_dw(const pk_plane *plane, const float *x, const float *dy, int64_t out, float *dw) {
     job j = forward_job(plane, out, x, dy);
     const int64_t in = plane->c, bytes = PLACES * j.domain * (int64_t)sizeof(float);
-    const int64_t parts = pk_max(8, pk_min(64, MAX_SUMS / (PLACES * j.domain)));
+    const int64_t parts = pk_max(4, pk_min(j.tiles / TILES_A_PART, MAX_SUMS / (PLACES * j.domain)));
     j.dw = dw;
     j.run = pk_max(MIN_RUN_DW, TASK_FLOATS / ((in + out) * PLACES));
     PK_TRY(new_scratch(&j, PLACES * (j.run * (in + out) + 2 * LINE)));
     j.u = pk_alloc(bytes);
     pk_status status = j.u ? PK_OK : pk_no_memory(bytes);
     if (j.u) {
-        const pk_sum sum = {1, j.tiles, pk_min(parts, pk_chunks(j.tiles, j.run)), 0, PLACES * j.domain, add_weights, &j};
+        const pk_sum sum = {1, j.tiles, pk_min(parts, j.tiles), 0, PLACES * j.domain, add_weights, &j};
         status = pk_sum_run(&sum, j.u);
         if (status == PK_OK) pk_parallel(out, weights_gradient, &j);
     }
