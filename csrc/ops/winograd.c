@@ -9,7 +9,7 @@ enum {
     TILE = 4, SEEN = 6, PLACES = SEEN * SEEN, TAPS = 9,
     LINE = 16,                    /* floats between slots, so that they do not meet in the same lines of the cache */
     TASK_FLOATS = 384 * 1024,     /* of a task's tiles: they stay in the last cache */
-    MIN_TILES = 32, MIN_CHANNELS = 16, MAX_WEIGHTS = 1 << 17, MAX_WEIGHTS_DW = 1 << 15,
+    MIN_TILES = 16, MIN_TILES_DW = 48, MIN_CHANNELS = 16, MAX_WEIGHTS = 1 << 17, MAX_WEIGHTS_DW = 1 << 15,
     MAX_SUMS = 1 << 22,           /* floats of all partial sums, if 4 parts have less */
     TILES_A_PART = 512,           /* fewer, and adding the sums costs more than a tenth of making them */
     MIN_RUN = 24, MIN_RUN_DW = 48,              /* tiles at a time: fewer, and the sums cost more to read and write than to make */
@@ -68,7 +68,8 @@ bool pk_winograd_pays(const pk_plane *p, int64_t out) {
 }
 
 bool pk_winograd_pays_dw(const pk_plane *p, int64_t out) {
-    return pk_winograd_pays(p, out) && p->c * out <= MAX_WEIGHTS_DW;
+    const job j = forward_job(p, out, NULL, NULL);
+    return pk_winograd_pays(p, out) && j.tiles >= MIN_TILES_DW && p->c * out <= MAX_WEIGHTS_DW;
 }
 
 /* ---- tiles ---- */
@@ -219,14 +220,15 @@ static void weights_gradient(void *context, int64_t o, int worker) {
 pk_status pk_winograd_dw(const pk_plane *plane, const float *x, const float *dy, int64_t out, float *dw) {
     job j = forward_job(plane, out, x, dy);
     const int64_t in = plane->c, bytes = PLACES * j.domain * (int64_t)sizeof(float);
-    const int64_t parts = pk_max(4, pk_min(j.tiles / TILES_A_PART, MAX_SUMS / (PLACES * j.domain)));
+    const int64_t few = pk_min(4, j.tiles / MIN_RUN), most = pk_max(4, MAX_SUMS / (PLACES * j.domain));
+    const int64_t parts = pk_max(pk_max(1, few), pk_min(most, j.tiles / TILES_A_PART));
     j.dw = dw;
     j.run = pk_max(MIN_RUN_DW, TASK_FLOATS / ((in + out) * PLACES));
     PK_TRY(new_scratch(&j, PLACES * (j.run * (in + out) + 2 * LINE)));
     j.u = pk_alloc(bytes);
     pk_status status = j.u ? PK_OK : pk_no_memory(bytes);
     if (j.u) {
-        const pk_sum sum = {1, j.tiles, pk_min(parts, j.tiles), 0, PLACES * j.domain, add_weights, &j};
+        const pk_sum sum = {1, j.tiles, parts, 0, PLACES * j.domain, add_weights, &j};
         status = pk_sum_run(&sum, j.u);
         if (status == PK_OK) pk_parallel(out, weights_gradient, &j);
     }
