@@ -1,7 +1,8 @@
--- A PeLK of under a million parameters trained on Fashion-MNIST for as long as a lunch break: a convolutional stem,
--- then two stages of peripheral blocks whose kernels (27x27 and 13x13) reach over the whole map.
+-- A network of half a million parameters trained on Fashion-MNIST for as long as a lunch break: 3x3 convolutions in
+-- three stages, and in the second and third a peripheral convolution (27x27, 13x13) of 3/8 of the channels that sees
+-- the whole map.
 --
---   lua5.4 examples/fashion_mnist_best.lua [out=runs/fashion_best] [epochs=18] [lr=0.006] [batch=128] [limit=0]
+--   lua5.4 examples/fashion_mnist_best.lua [out=runs/fashion_best] [epochs=12] [lr=0.1] [batch=128] [limit=0]
 --
 -- Ctrl-C saves; the same command goes on. limit=N trains on the first N images only. What counts is the last epoch's
 -- averaged weights (EMA): no epoch is chosen by its test accuracy.
@@ -10,7 +11,7 @@ local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")
 local nn = pelk.nn
 
-local settings = example.settings { out = "runs/fashion_best", epochs = 18, lr = 6e-3, batch = 128, seed = 1,
+local settings = example.settings { out = "runs/fashion_best", epochs = 12, lr = 0.1, batch = 128, seed = 1,
   limit = 0 }
 
 local function say(...) io.stdout:write(string.format(...), "\n") end
@@ -28,25 +29,35 @@ local test = pelk.data.loader(test_set, { batch = 250, transforms = scale })
 
 pelk.manual_seed(settings.seed)
 local model = nn.Sequential()
-local function conv(from, to, stride)
-  model:add(nn.Conv2d { in_channels = from, out_channels = to, kernel = 3, stride = stride, padding = 1, bias = false })
-    :add(nn.BatchNorm { channels = to }):add(nn.GELU())
+local function conv(from, to, pool)
+  model:add(nn.Conv2d { in_channels = from, out_channels = to, kernel = 3, padding = 1, bias = false })
+  if pool then model:add(nn.MaxPool { kernel = 2 }) end
+  model:add(nn.BatchNorm { channels = to }):add(nn.GELU())
 end
-conv(1, 32, 1) -- 28x28
-conv(32, 32, 1)
-conv(32, 64, 2) -- 14x14
-conv(64, 64, 1)
-model:add(pelk.models.create("pelk_nano", { in_channels = 64, stem = 1, norm = "batch", dims = { 64, 128 },
-  depths = { 2, 3 }, kernels = { 27, 13 } }))
+local function periphery(channels, kernel)
+  model:add(nn.Residual(
+    nn.PartialConv { channels = channels, mixer = "peripheral", kernel = kernel, partial = 0.375, small_kernel = 5 },
+    nn.BatchNorm { channels = channels }))
+end
+conv(1, 24) -- 28x28
+conv(24, 64, true) -- 14x14
+periphery(64, 27)
+conv(64, 64)
+conv(64, 128, true) -- 7x7
+periphery(128, 13)
+conv(128, 128)
+conv(128, 128)
+conv(128, 128)
+model:add(nn.GlobalAvgPool()):add(nn.Linear(128, 10))
 local count = model:count { image_size = 28, channels = 1 }
 say("%s", tostring(model:summary { image_size = 28, channels = 1, depth = 2 }))
 say("%d parameters, %.1f M multiply-adds an image; %d images", count.params, count.macs_run / 1e6, #train_set)
 
 local history = pelk.train {
   model = model, train = train, epochs = settings.epochs, out = settings.out, resume = true, seed = settings.seed,
-  optimizer = { name = "adamw", lr = settings.lr, weight_decay = 0.05 },
-  schedule = { kind = "cosine", warmup_epochs = 0.5 },
-  loss = { label_smoothing = 0.05 },
+  optimizer = { name = "sgd", lr = settings.lr, momentum = 0.9, nesterov = true, weight_decay = 5e-4 },
+  schedule = { kind = "cosine", warmup_epochs = 1 },
+  loss = { label_smoothing = 0.1 },
   ema = { decay = 0.999, warmup = true, publish = "alone" },
 }
 if history.interrupted then os.exit(130) end

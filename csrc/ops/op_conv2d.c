@@ -1,5 +1,6 @@
 /* Convolution of images with any number of channels: patches of a tile of output pixels are gathered into scratch and
- * multiplied with the weights, so that no buffer of all patches exists. A 1x1 convolution needs no patches. */
+ * multiplied with the weights, so that no buffer of all patches exists. A 1x1 convolution needs no patches, and 3x3 ones
+ * mostly go through ops/winograd.h. */
 #include <string.h>
 
 #include "core/alloc.h"
@@ -178,7 +179,7 @@ static pk_status forward(pk_call *c) {
         pk_pixels x = pk_pixels_of(c->in[0]);
         return pk_dense_forward(&x, j.w, j.b, j.out, j.y);
     }
-    if (j.groups == 1 && pk_winograd_pays(&j.plane, j.out))
+    if (pk_winograd_pays(&j.plane, j.in, j.out))
         return pk_winograd_forward(&j.plane, j.x, j.w, j.b, j.out, j.y);
     PK_TRY(new_scratch(&j));
     pk_status status = PK_OK;
@@ -247,11 +248,11 @@ static pk_status backward(pk_call *c) {
     conv_job j;
     job_of(c, &j);
     j.dy = pk_f32(c->dout[0]);
-    const bool winograd = j.groups == 1 && pk_winograd_pays(&j.plane, j.out);
+    const bool winograd_dx = pk_winograd_pays_dx(&j.plane, j.in, j.out);
     float *grad[3] = {0};
     for (int i = 0; i < c->nin; i++) {
         if (!c->needs[i]) continue;
-        if (i == 0 && !winograd)
+        if (i == 0 && !winograd_dx)
             PK_TRY(pk_tensor_zeros(PK_FLOAT32, 4, c->in[0]->shape, &c->din[0]));
         else
             PK_TRY(pk_grad_like(c, i));
@@ -262,11 +263,11 @@ static pk_status backward(pk_call *c) {
         return pk_dense_backward(&x, j.w, j.out, j.dy, grad[0], grad[1], grad[2]);
     }
     if (grad[2]) PK_TRY(pk_bias_grad(j.dy, j.rows, j.groups * j.out, grad[2]));
-    if (grad[0] && winograd) {
+    if (grad[0] && winograd_dx) {
         PK_TRY(pk_winograd_dx(&j.plane, j.dy, j.w, j.out, grad[0]));
         grad[0] = NULL;
     }
-    if (grad[1] && winograd && pk_winograd_pays_dw(&j.plane, j.out)) {
+    if (grad[1] && pk_winograd_pays_dw(&j.plane, j.in, j.out)) {
         PK_TRY(pk_winograd_dw(&j.plane, j.x, j.dy, j.out, grad[1]));
         grad[1] = NULL;
     }
@@ -311,13 +312,13 @@ static void onnx(pk_onnx *g, const pk_call *c) {
     pk_onnx_out(g, 0, pk_onnx_conv(g, c, w, b, kernel, p->stride, before, p->dilation, p->groups), PK_CHANNELS_FIRST);
 }
 
-/* Patches hold the padding's zeros, so it costs as much as the image. */
+/* Patches and tiles hold the padding's zeros, so it costs as much as the image. */
 static pk_status macs(const pk_call *c, pk_macs *m) {
     const int64_t *w = c->in[1]->shape, *y = c->meta[0].shape;
     pk_plane p;
     PK_TRY(plane_of(c, &p));
     double pairs = (double)(y[0] * y[3] * w[3]), all = pairs * (double)(y[1] * y[2] * w[1] * w[2]);
-    const bool winograd = w[3] == p.c && pk_winograd_pays(&p, w[0]);
+    const bool winograd = pk_winograd_pays(&p, w[3], w[0]);
     pk_macs_add(m, c->in[1], all, pairs * pk_plane_taps_inside(&p), winograd ? pk_winograd_macs(&p, w[0]) : all);
     return PK_OK;
 }

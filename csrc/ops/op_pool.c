@@ -1,6 +1,5 @@
 /* Pooling windows over images: mean and maximum. Backward gathers, for each input pixel, from the windows over it. */
 #include <math.h>
-#include <string.h>
 
 #include "ops/onnx.h"
 #include "ops/plane.h"
@@ -89,9 +88,9 @@ static void avg_row(void *context, int64_t row, int worker) {
     }
 }
 
-/* The first tap of a window is taken whatever it is. */
+/* The first tap of a window is taken whatever it is; x is null where an image without pixels has none. */
 static void first_tap(const pool_job *j, const float *x, int32_t place, int64_t out) {
-    memcpy(j->y + out, x, (size_t)j->p.c * sizeof *x);
+    for (int64_t k = 0; k < j->p.c; k++) j->y[out + k] = x ? x[k] : -INFINITY;
     for (int64_t k = 0; j->best && k < j->p.c; k++) j->best[out + k] = place;
 }
 
@@ -104,13 +103,14 @@ static void max_row(void *context, int64_t row, int worker) {
     for (int64_t ox = 0; ox < p->ow; ox++) {
         int64_t out = (row * p->ow + ox) * p->c;
         taps(ox, p->kw, p->sx, p->px, p->w, &x0, &x1);
+        if (y0 == y1 || x0 == x1) first_tap(j, NULL, -1, out);
         for (int64_t y = y0; y < y1; y++)
             for (int64_t x = x0; x < x1; x++) {
                 const float *v = j->x + ((row / p->oh * p->h + y) * p->w + x) * p->pixel;
                 const int32_t place = (int32_t)(y * p->w + x);
                 if (y == y0 && x == x0) first_tap(j, v, place, out);
                 else if (j->best) pk_k()->max_take(p->c, v, place, j->y + out, j->best + out);
-                else pk_k()->map_max(p->c, j->y + out, v, j->y + out);
+                else pk_k()->map_max(p->c, v, j->y + out, j->y + out); /* of equal ones the first, as above */
             }
     }
 }
@@ -242,5 +242,6 @@ const pk_op pk_op_max_pool = {
     .doc = "Maximum over windows of kernel, stride apart (the kernel by default): {N,H,W,C} -> {N,H',W',C}.",
     .cases = (const char *const[]){"x:1x1x1x1 | kernel=1", "x:2x7x5x17 | kernel=3,2",
                                    "x:1x9x6x3 | kernel=3 stride=2 padding=1",
-                                   "x:2x5x7x4 | kernel=5 stride=1 padding=same", "x:1x8x8x5 | kernel=2 stride=3", NULL},
+                                   "x:2x5x7x4 | kernel=5 stride=1 padding=same", "x:1x8x8x5 | kernel=2 stride=3",
+                                   "x:1x0x4x3 | kernel=2 padding=1", NULL},
 };

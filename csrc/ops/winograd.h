@@ -1,4 +1,4 @@
-/* 3x3 convolutions of stride 1 with a quarter of the products: Winograd's F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308).
+/* 3x3 convolutions of stride 1 with a quarter of the products, or a third where tiles hang over the edge: Winograd's F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308).
  * A tile of 4x4 outputs sees 6x6 pixels; both are transformed (kernels/winograd.inc.c), and each of the 36 places of the
  * domain is a matrix product of tiles by channels. Rounding errors are some times those of direct sums: up to 1e-5 of the
  * outputs' deviation, 1e-6 on average. An infinity or a NaN reaches the whole tiles that see it. */
@@ -7,10 +7,11 @@
 
 #include "ops/plane.h"
 
-/* Does it pay for this window from plane->c to `out` channels? One group. Says the same for any number of threads. */
-bool pk_winograd_pays(const pk_plane *plane, int64_t out);
-/* The same for the gradient of the weights, which keeps 36 sums a weight in each part of the work. */
-bool pk_winograd_pays_dw(const pk_plane *plane, int64_t out);
+/* Does it pay for this window, from `in` channels of a group to `out`: forward, back to x, back to the weights? One group,
+ * no stride, no dilation, padding of 2 at most, 16 channels or more, enough tiles (winograd.c). Depends on sizes only. */
+bool pk_winograd_pays(const pk_plane *plane, int64_t in, int64_t out);
+bool pk_winograd_pays_dx(const pk_plane *plane, int64_t in, int64_t out);
+bool pk_winograd_pays_dw(const pk_plane *plane, int64_t in, int64_t out);
 /* Products that a forward executes. */
 double pk_winograd_macs(const pk_plane *plane, int64_t out);
 

@@ -40,6 +40,9 @@ bool check_release_all(check_options *o);
 void check_fill(check_options *o, float *p, int64_t n);                /* [-1, 1) */
 void check_fill_whole(check_options *o, float *p, int64_t n, int max); /* whole numbers -max..max, a fourth of them 0 */
 
+/* The larger of two errors; a NaN counts as the largest. */
+static inline double check_worse(double a, double b) { return a >= b || a != a ? a : b; }
+
 double check_seconds(void); /* monotonic */
 /* FLOP/s of independent fused multiply-adds at this level on one core, measured now: what kernels are held against. */
 double check_peak(pk_isa_level level);

@@ -225,7 +225,7 @@ static int check_outlier(check_options *o) {
             for (int x = 0; x < SIDE; x++) {
                 bool sees = abs(y - AT) <= K / 2 && abs(x - AT) <= K / 2;
                 int64_t i = (int64_t)(y * SIDE + x) * c.ldy;
-                if (!sees) worst = fmax(worst, fabs((double)got[i] - want[i]));
+                if (!sees) worst = check_worse(worst, fabs((double)got[i] - want[i]));
             }
         check_that(o, worst < 5e-5, "window_forward %s: outlier outside the window leaves an error of %.3g",
                    pk_isa_name((pk_isa_level)level), worst);
@@ -272,9 +272,9 @@ static int check_position(check_options *o) {
                 (side ? k : ref)->position_grad(&p);
             }
             double worst = 0;
-            for (int64_t i = 0; i < nm; i++) worst = fmax(worst, fabs((double)out[1][0][i] - out[0][0][i]));
-            for (int64_t i = 0; i < nw; i++) worst = fmax(worst, fabs((double)out[1][1][i] - out[0][1][i]));
-            for (int64_t i = 0; i < np; i++) worst = fmax(worst, fabs((double)out[1][2][i] - out[0][2][i]));
+            for (int64_t i = 0; i < nm; i++) worst = check_worse(worst, fabs((double)out[1][0][i] - out[0][0][i]));
+            for (int64_t i = 0; i < nw; i++) worst = check_worse(worst, fabs((double)out[1][1][i] - out[0][1][i]));
+            for (int64_t i = 0; i < np; i++) worst = check_worse(worst, fabs((double)out[1][2][i] - out[0][2][i]));
             check_that(o, worst <= (whole ? 0 : 1e-4), "position %s: k %d on %dx%d, %d lanes, %s: error %.3g",
                        pk_isa_name((pk_isa_level)level), p.kernel, p.h, p.w, lanes, p.shared ? "shared" : "per channel",
                        worst);
