@@ -1,7 +1,10 @@
 -- The pelk command, run as a user runs it; and the recipes it takes.
 local pelk = require("pelk")
 local core = require("pelk.core")
+local flags = require("pelk.command.flags")
 local help = require "spec.help"
+local json = require("pelk.json")
+local train = require("pelk.command.train")
 
 local program = ("LUA_CPATH=%q lua5.4 bin/pelk "):format(package.cpath)
 
@@ -145,6 +148,74 @@ print(#r)]])
     status, out, err = pelk_command("train " .. small .. "--epochs 2 --output_dir " .. dir)
     assert.are.equal(1, status)
     assert.truthy(err:find("holds a run already") and out == "")
+    help.remove(dir)
+  end)
+
+  it("reads the published commands of ConvNeXt and SLaK", function()
+    local function read(line)
+      local words = {}
+      for word in line:gmatch("%S+") do words[#words + 1] = word end
+      return flags.read(train.flags, words)
+    end
+    local v, given, rest = read [[--Decom True --sparse --width_factor 1.3 -u 2000 --sparsity 0.4 --sparse_init snip
+      --prune_rate 0.5 --growth random --epochs 300 --model SLaK_tiny --drop_path 0.1 --batch_size 64 --lr 4e-3
+      --update_freq 8 --model_ema true --model_ema_eval true --data_path /path/to/imagenet-1k --num_workers 40
+      --kernel_size 51 49 47 13 5 --output_dir /path/to/save_results]]
+    assert.are.same({ true, true, 1.3, 2000, "SLaK_tiny", true, { 51, 49, 47, 13, 5 } }, { v.Decom, v.sparse,
+      v.width_factor, v.update_frequency, v.model, v.model_ema, v.kernel_size })
+    assert.is_true(given.update_frequency)
+    assert.are.same({}, rest)
+    v = read [[--model convnext_tiny --drop_path 0.1 --batch_size 128 --lr 4e-3 --update_freq 4 --model_ema true
+      --model_ema_eval true --data_path /path/to/imagenet-1k --output_dir /path/to/save_results --auto_resume false
+      --use_amp false]]
+    assert.are.same({ false, 4, true }, { v.resume, v.update_freq, v.model_ema_eval })
+    v = read [[--model convnext_base --eval_data_path val --data_set image_folder --nb_classes 7 --warmup_epochs 0
+      --finetune checkpoint.pth --input_size 384 --cutmix 0 --mixup 0 --layer_decay 0.7 --head_init_scale 0.001
+      --auto_resume true]]
+    assert.are.same({ "val", 0.001, true }, { v.eval_data_path, v.head_init_scale, v.resume })
+    for line, wanted in pairs({ ["--use_amp true"] = "float32 only", ["--weight_decay_end 0.1"] = "constant",
+      ["--remode pixels"] = "pixel rand const" }) do
+      local ok, wrong = pcall(read, line)
+      assert(not ok and wrong.text:find(wanted, 1, true), line)
+    end
+    for mode in pairs({ pixel = 1, rand = 1, const = 1 }) do
+      local erasing = pelk.data.transforms.random_erasing { mode = read("--remode " .. mode).remode }
+      assert.are.equal(mode, erasing:options().mode)
+    end
+  end)
+
+  it("runs a published command in small, and finds the names of its model and data", function()
+    local dir = help.folder(true)
+    local words = ("train --Decom %%s --sparse -u 2 --model SLaK_tiny --depths 1 1 1 1 --dims 8 8 8 8 --kernel_size "
+      .. "9 7 7 5 3 --width_factor 1.3 --model_ema true --model_ema_eval true --batch_size 8 --epochs 1 "
+      .. "--input_size 32 --data_path %s --eval_data_path %s/val --aa rand-m9-mstd0.5-inc1 --reprob 0.25 --remode const --quiet "
+      .. "--auto_resume true --output_dir %s/%%s"):format(images, images, dir)
+    local status, out, err = pelk_command(words:format("True", "stripes"))
+    assert.are.equal(0, status, err)
+    assert.truthy(out:find("ema top%-1"))
+    assert.are.equal("slak_tiny", json.decode(help.read(dir .. "/stripes/command.json")).model) -- though with --resume
+    local dense, _, why = pelk_command(words:format("False", "dense"))
+    assert.are.equal(0, dense, why)
+    assert.are.equal("slak_tiny_dense", json.decode(help.read(dir .. "/dense/command.json")).model)
+    local before = help.read(dir .. "/dense/command.json")
+    assert.are.equal(1, (pelk_command("train " .. small .. "--epochs 1 --output_dir " .. dir .. "/dense")))
+    assert.are.equal(before, help.read(dir .. "/dense/command.json")) -- what is refused changes nothing
+    assert(core.make_dir(dir .. "/full/command.json"))
+    local full, _, message = pelk_command("train " .. small .. "--epochs 1 --output_dir " .. dir .. "/full")
+    assert.are.equal(1, full)
+    assert.truthy(message:find("command.json", 1, true), message)
+    help.remove(dir)
+  end)
+
+  it("goes on at a higher resolution with weights of other kernels", function()
+    local dir = help.folder(true)
+    assert.are.equal(0, (pelk_command("train " .. small .. "--epochs 1 --output_dir " .. dir .. "/low")))
+    local higher = ("train %s --epochs 1 --finetune %s/low/last.safetensors --output_dir %s/%%s --input_size 24 "
+      .. "--kernel_size 15 9"):format(small, dir, dir)
+    assert.are.equal(1, (pelk_command(higher:format("refused"))))
+    local status, out, err = pelk_command(higher:format("high") .. " --resize --lr 1e-4")
+    assert.are.equal(0, status, err)
+    assert.truthy(out:find("train loss"))
     help.remove(dir)
   end)
 

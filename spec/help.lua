@@ -119,4 +119,45 @@ function help.fail_allocations(f, ...)
   return n
 end
 
+-- ---- what a run leaves ----
+
+--- Names of the checkpoints of a run, oldest first; not what a killed writer left.
+function help.checkpoints(dir)
+  local names = {}
+  for _, name in ipairs(help.names(dir .. "/checkpoints") or {}) do
+    if name:find("^%d+%.safetensors$") then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+--- The path of the newest one, and how many there are.
+function help.newest(dir)
+  local names = help.checkpoints(dir)
+  return dir .. "/checkpoints/" .. names[#names], #names
+end
+
+--- Everything in it: weights, buffers, moments, averages; and the counters. Raises when it is not whole.
+function help.state(dir)
+  local core, json = require("pelk.core"), require("pelk.json")
+  local tensors, metadata = assert(core.load_tensors((help.newest(dir))))
+  return tensors, json.decode(metadata.counters)
+end
+
+--- Two runs came to the same end, to the last bit.
+function help.same_run(a, b)
+  local ours, at = help.state(a)
+  local theirs, there = help.state(b)
+  local n = 0
+  for name, value in pairs(ours) do
+    assert(value:equal(theirs[name]), name .. " differs")
+    n = n + 1
+  end
+  assert(n > 5)
+  assert.are.same(at.random, there.random)
+  for _, key in ipairs({ "epoch", "batch", "updates", "batches_seen", "loss", "hits", "best", "ema_steps" }) do
+    assert.are.same(at[key], there[key])
+  end
+end
+
 return help

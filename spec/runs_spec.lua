@@ -4,23 +4,9 @@ local core = require("pelk.core")
 local json = require("pelk.json")
 local help = require "spec.help"
 
-local lua = arg and arg[-1] or "lua5.4"
-if not os.execute(("%s -v >/dev/null 2>&1"):format(lua)) or lua:find("busted") then lua = "lua5.4" end
-
 local set = help.spots
 
-local architectures = {
-  pelk = { "pelk_nano", { depths = { 1, 1 }, dims = { 8, 16 }, kernels = { 13, 7 }, num_classes = 2,
-    drop_path = 0.3 } },
-  convnext = { "convnext_tiny", { depths = { 1, 1, 1 }, dims = { 6, 12, 24 }, stem = 2, num_classes = 2,
-    in_channels = 1, drop_path = 0.3 } },
-  slak = { "slak_tiny", { depths = { 1, 1 }, dims = { 8, 16 }, kernels = { 13, 7 }, stem = 2, num_classes = 2,
-    in_channels = 1, drop_path = 0.3 } },
-  replknet = { "replknet_31b", { depths = { 1, 1 }, dims = { 8, 16 }, kernels = { 7, 5 }, num_classes = 2,
-    in_channels = 1, drop_path = 0.3 } },
-  inception_next = { "inception_next_tiny", { depths = { 1, 1 }, dims = { 16, 32 }, stem = 2, mlp_ratio = 4,
-    num_classes = 2, in_channels = 1, drop_path = 0.3 } },
-}
+local architectures = require "spec.architectures"
 
 local function build(name)
   pelk.manual_seed(3)
@@ -53,41 +39,7 @@ local function same(a, b)
   for name, value in pairs(a:state_dict()) do assert(value:equal(other[name]), name .. " differs") end
 end
 
-local function checkpoints(dir)
-  local names = {}
-  for _, name in ipairs(help.names(dir .. "/checkpoints") or {}) do
-    if name:find("^%d+%.safetensors$") then names[#names + 1] = name end -- not what a killed writer left
-  end
-  table.sort(names)
-  return names
-end
-
-local function newest(dir)
-  local names = checkpoints(dir)
-  return dir .. "/checkpoints/" .. names[#names], #names
-end
-
--- Everything in the newest checkpoint: weights, buffers, moments, averages, counters, random numbers.
-local function state(dir)
-  local tensors, metadata = assert(core.load_tensors((newest(dir))))
-  local counters = json.decode(metadata.counters)
-  return tensors, counters
-end
-
-local function same_state(a, b)
-  local ours, at = state(a)
-  local theirs, there = state(b)
-  local n = 0
-  for name, value in pairs(ours) do
-    assert(value:equal(theirs[name]), name .. " differs")
-    n = n + 1
-  end
-  assert(n > 5)
-  assert.are.same(at.random, there.random)
-  for _, key in ipairs({ "epoch", "batch", "updates", "batches_seen", "loss", "hits", "best", "ema_steps" }) do
-    assert.are.same(at[key], there[key])
-  end
-end
+local checkpoints, newest, state, same_state = help.checkpoints, help.newest, help.state, help.same_run
 
 describe("resume", function()
   local optimizers = { pelk = "adamw", convnext = "lamb", slak = "sgd", replknet = "adamw", inception_next = "lamb",
@@ -197,6 +149,40 @@ describe("resume", function()
     help.remove(dir)
   end)
 
+  it("is exact after a signal while a batch was waited for", function()
+    local dir, pictures, whole_dir = help.folder(true), help.folder(), help.folder(true)
+    assert(core.make_dir(pictures .. "/train/a") and core.make_dir(pictures .. "/train/b"))
+    local big = pictures .. "/train/a/0.png"
+    assert(pelk.viz.save_png(pelk.zeros({ 3000, 3000, 3 }), big)) -- 200 of them take long on one thread
+    for i = 1, 99 do assert(os.execute(("ln '%s' '%s/train/a/%d.png'"):format(big, pictures, i))) end
+    for i = 1, 100 do assert(os.execute(("ln '%s' '%s/train/b/%d.png'"):format(big, pictures, i))) end
+    local waited, here = false, false
+    local function loader(slow)
+      local images = slow and assert(pelk.data.image_folder { root = pictures, split = "train" })
+      local one = slow and pelk.data.loader(images, { batch = 200, workers = 1, transforms = { t.resize { size = 12 } } })
+      local fast = pelk.data.loader(help.spots(48, 1), { batch = 8, shuffle = true, seed = 5 })
+      return setmetatable({ epoch = function(_, n, from)
+        if not slow or n < 2 or waited then return fast:epoch(n, from) end
+        waited = true
+        local step, state_, control, closing = one:epoch(n)
+        return function(...)
+          os.execute("kill -TERM $PPID")
+          local x = step(...)
+          here = true -- it came after all
+          return x
+        end, state_, control, closing
+      end }, { __index = fast })
+    end
+    local _, whole = run({ train = loader(false), out = whole_dir })
+    local stopped = run({ train = loader(true), out = dir })
+    assert.are.equal("SIGTERM", stopped.interrupted)
+    assert.is_false(here)
+    local _, m = run({ train = loader(false), out = dir, resume = true })
+    same(whole, m)
+    same_state(whole_dir, dir)
+    for _, folder in ipairs { dir, pictures, whole_dir } do help.remove(folder) end
+  end)
+
   it("refuses other data, other averages", function()
     local dir = help.folder(true)
     run({ out = dir, epochs = 1 })
@@ -204,49 +190,6 @@ describe("resume", function()
       train = pelk.data.loader(set(48, 1), { batch = 16 }) })
     help.raises("ema is wanted", run, { out = dir, resume = true, ema = false })
     help.remove(dir)
-  end)
-end)
-
-describe("kill -9", function()
-  local script = [[
-package.path = "./lua/?.lua;./lua/?/init.lua;./?.lua;" .. package.path
-local dir = ...
-local pelk = require("pelk")
-pelk.set_threads(1)
-pelk.manual_seed(1)
-local x, labels = pelk.rand({ 48, 12, 12, 1 }), {}
-for i = 1, 48 do labels[i] = i % 2 + 1 end
-local set = pelk.data.tensors(x, pelk.tensor(labels, { 48 }, { dtype = "int32" }))
-pelk.manual_seed(2)
-local m = pelk.models.create("pelk_nano", { depths = { 1, 1 }, dims = { 8, 16 }, kernels = { 13, 7 }, num_classes = 2,
-  drop_path = 0.3 })
-pelk.train { model = m, train = pelk.data.loader(set, { batch = 4, shuffle = true }), epochs = 8, seed = 4,
-  progress = false, out = dir, resume = true, save_steps = 1, keep = 2, ema = { decay = 0.9 } }
-]]
-
-  it("costs at most one interval, and the end is the same to the last bit", function()
-    local folder = help.folder()
-    local path = help.write(folder .. "/train.lua", script)
-    local cpath = ("LUA_CPATH=%q"):format(package.cpath)
-    local command = ("%s exec %s %s"):format(cpath, lua, path)
-    assert(os.execute(("%s %s/whole"):format(command, folder)))
-    local dir, kills, done = folder .. "/killed", 0, false
-    math.randomseed(20)
-    while kills < 8 and not done do
-      local wait = 0.02 + 0.25 * math.random()
-      local before = #checkpoints(dir) > 0 and select(2, state(dir)).batches_seen or 0
-      local shell = ("(%s %s) & p=$!; sleep %.3f; kill -9 $p 2>/dev/null; wait $p; test $? = 0"):format(command, dir,
-        wait)
-      done = os.execute("sh -c '" .. shell:gsub("'", "'\\''") .. "' 2>/dev/null") == true
-      if #checkpoints(dir) > 0 then
-        assert(select(2, state(dir)).batches_seen >= before) -- the newest file is whole, and nothing went back
-      end
-      kills = kills + 1
-    end
-    assert(os.execute(("%s %s"):format(command, dir)))
-    same_state(folder .. "/whole", dir)
-    for _, name in ipairs(help.names(dir .. "/checkpoints")) do assert.falsy(name:find("^%.")) end
-    help.remove(folder)
   end)
 end)
 

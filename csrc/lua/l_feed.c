@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/interrupt.h"
 #include "data/feed.h"
 
 #define L_FILES "pelk.Files"
@@ -193,7 +194,7 @@ static int new_feed(lua_State *L) {
     return 1;
 }
 
-/* Waits, and lets Ctrl-C through. The feed is looked up anew each time: a finaliser may have freed it. */
+/* Waits, and lets signals through: Ctrl-C of the REPL, and those of a run (interruptible). The feed is looked up anew each time: a finaliser may have freed it. */
 static pk_status wait_for_batch(lua_State *L, int arg, pk_feed_batch *b) {
     for (;;) {
         pk_feed *f = l_check_object(L, arg, L_FEED);
@@ -204,6 +205,7 @@ static pk_status wait_for_batch(lua_State *L, int arg, pk_feed_batch *b) {
         }
         if (status != PK_OK || b->state != PK_FEED_WAIT) return status;
         l_poll(L);
+        PK_TRY(pk_interrupt_poll());
     }
 }
 

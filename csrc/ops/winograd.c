@@ -40,8 +40,7 @@ typedef struct job {
 } job;
 
 static job job_of(int64_t n, images from, images to, int64_t top, int64_t left) {
-    job j = {.from = from, .to = to, .top = top,
-             .left = left, .u_slot = from.c * to.c + LINE};
+    job j = {.from = from, .to = to, .top = top, .left = left, .u_slot = from.c * to.c + LINE};
     j.across = pk_ceil_div(to.w, TILE);
     j.per_image = j.across * pk_ceil_div(to.h, TILE);
     j.tiles = n * j.per_image;

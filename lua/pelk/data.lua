@@ -39,9 +39,15 @@ local function read_rand_augment(text)
 end
 
 local rand_augment = data.transforms.rand_augment
--- rand_augment{magnitude = 9, ...} or rand_augment("rand-m9-mstd0.5-inc1").
+-- rand_augment{magnitude = 9, ...}, rand_augment("rand-m9-mstd0.5-inc1"), or rand_augment{policy = that, fill = ...}.
 function data.transforms.rand_augment(given)
-  return rand_augment(type(given) == "string" and read_rand_augment(given) or given)
+  if type(given) == "string" then return rand_augment(read_rand_augment(given)) end
+  if type(given) ~= "table" or given.policy == nil then return rand_augment(given) end
+  local o = read_rand_augment(tostring(given.policy))
+  for key, value in pairs(given) do
+    if key ~= "policy" then o[key] = value end
+  end
+  return rand_augment(o)
 end
 
 setmetatable(data.transforms, {

@@ -1,7 +1,8 @@
 --- Training recipes of the papers as data: every value with its source.
 --
 -- A value that nobody published, and that we take over from the closest relative, is marked "inferred: ...". Names are
--- those of the ConvNeXt and SLaK scripts. Values that depend on the model's size are tables by size.
+-- those of the ConvNeXt and SLaK scripts. Values that depend on the model's size are tables by size. The papers'
+-- schedules for segmentation and detection (ADE20K, COCO) are of tasks that pelk has no heads for, and are not here.
 -- @module pelk.recipes
 
 local options = require("pelk.options")
@@ -25,7 +26,8 @@ local function common(source)
     mixup = { 0.8, source }, cutmix = { 1.0, source }, mixup_prob = { 1.0, source },
     mixup_switch_prob = { 0.5, source }, reprob = { 0.25, source }, remode = { "pixel", source },
     train_interpolation = { "bicubic", source }, crop_pct = { 0.875, source }, model_ema = { true, source },
-    model_ema_decay = { 0.9999, source }, layer_scale_init_value = { 1e-6, source },
+    model_ema_decay = { 0.9999, source }, model_ema_warmup = { false, source },
+    layer_scale_init_value = { 1e-6, source },
   }
 end
 

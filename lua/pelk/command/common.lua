@@ -13,8 +13,10 @@ local common = {}
 
 common.data_flags = {
   { title = "Data" },
-  { name = "data_set", type = "string", help = "fashion_mnist, mnist, cifar10, cifar100, or image_folder" },
-  { name = "data_path", type = "string", help = "folder of the files; image_folder: train/ and val/ of class folders" },
+  { name = "data_set", type = "string", help = "fashion_mnist, mnist, cifar10, cifar100 (CIFAR), or image_folder "
+    .. "(IMNET; what there is when --data_path alone is given)" },
+  { name = "data_path", type = "string", help = "folder of the files; image_folder: train/ and val/" },
+  { name = "eval_data_path", type = "string", help = "image_folder: class folders of test images, instead of val/" },
   { name = "input_size", type = "integer", help = "side of the images; the data set's own, 224 for image_folder" },
   { name = "batch_size", type = "integer", default = 128, help = "images a batch" },
   { name = "crop_pct", type = "number", default = 0.875, help = "share of the resized test image that is kept" },
@@ -63,8 +65,11 @@ local about = {
   image_folder = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 }, size = 224, channels = 3 },
 }
 
+local other_names = { IMNET = "image_folder", CIFAR = "cifar100" }
+
 --- What is known of the data set of the flags.
 function common.about(v)
+  v.data_set = other_names[v.data_set] or v.data_set or v.data_path and "image_folder"
   local names = {}
   for name in pairs(about) do
     if data[name] then names[#names + 1] = name end
@@ -80,8 +85,9 @@ function common.data_set(v, split, classes)
   local set, message
   if v.data_set == "image_folder" then
     if not v.data_path then flags.wrong("--data_path is required: the folder with train/ and val/") end
-    local part = split == "test" and "val" or split
-    set, message = data.image_folder({ root = v.data_path, split = part, classes = classes })
+    local part, root = split == "test" and "val" or split, v.data_path
+    if split == "test" and v.eval_data_path then part, root = nil, v.eval_data_path end
+    set, message = data.image_folder({ root = root, split = part, classes = classes })
   else
     set, message = data[v.data_set]({ root = v.data_path, split = split })
   end

@@ -36,8 +36,15 @@ local function by_name(list)
   local known, names = {}, {}
   for _, flag in ipairs(list) do
     if flag.name then known[flag.name], names[#names + 1] = flag, flag.name end
+    for other in (flag.also or ""):gmatch("%S+") do known[other] = flag end
   end
   return known, names
+end
+
+--- The name and, after "=", the value of a word that is a flag: --name, --name=value, -n.
+local function split(word)
+  local name, text = word:match("^%-%-([%w_%-]+)=(.*)$")
+  return name or word:match("^%-%-([%w_%-]+)$") or word:match("^%-(%a)$"), text
 end
 
 --- The values that follow a flag: one, or for lists all up to the next flag.
@@ -59,26 +66,27 @@ local function take(flag, words, at)
 end
 
 --- Read words.
--- @tab list {name=, type="string"|"integer"|"number"|"boolean"|"list", default=, help=, choices=}, or {title=}
+-- @tab list {name=, type="string"|"integer"|"number"|"boolean"|"list", default=, help=, choices=, also=}, or {title=};
+--   also: other names of it, a letter is given with one dash; refused= instead of a type: why there is no such flag
 -- @treturn table values by name, defaults filled in
 -- @treturn table which were given
 -- @treturn table words that are no flags
 function flags.read(list, words)
   local known, names = by_name(list)
   local values, given, rest = {}, {}, {}
-  for name, flag in pairs(known) do values[name] = flag.default end
+  for _, flag in pairs(known) do values[flag.name] = flag.default end
   local at = 1
   while at <= #words do
-    local name, text = words[at]:match("^%-%-([%w_%-]+)=(.*)$")
-    name = name or words[at]:match("^%-%-([%w_%-]+)$")
+    local name, text = split(words[at])
     if not name then
       if words[at]:find("^%-%a") then flags.wrong("unknown flag '%s': flags begin with --", words[at]) end
       rest[#rest + 1] = words[at]
     else
       name = name:gsub("-", "_")
-      local flag = known[name] or flags.wrong("unknown flag '--%s'%s", name, options.hint(name, names))
+      local flag = known[name] or flags.wrong("unknown flag '%s'%s", words[at], options.hint(name, names))
       if not text then text, at = take(flag, words, at) end
-      values[name], given[name] = readers[flag.type](flag, text), true
+      if flag.refused and truths[text:lower()] ~= false then flags.wrong("--%s: %s", name, flag.refused) end
+      values[flag.name], given[flag.name] = readers[flag.type](flag, text), true
       if flag.choices and not (" " .. flag.choices .. " "):find(" " .. text .. " ", 1, true) then
         flags.wrong("--%s must be one of %s, got '%s'", name, flag.choices, text)
       end
@@ -87,6 +95,9 @@ function flags.read(list, words)
   end
   return values, given, rest
 end
+
+--- A flag's name as it is given.
+function flags.dashed(name) return (#name == 1 and "-" or "--") .. name end
 
 local function shown(value)
   if type(value) == "table" then return table.concat(value, " ") end
@@ -99,10 +110,11 @@ function flags.describe(list)
   for _, flag in ipairs(list) do
     if flag.title then
       lines[#lines + 1] = "\n" .. flag.title .. ":"
-    else
+    elseif not flag.refused then
       local default = flag.default ~= nil and (" [%s]"):format(shown(flag.default)) or ""
       local choices = flag.choices and (" (%s)"):format(flag.choices:gsub(" ", ", ")) or ""
-      lines[#lines + 1] = ("  --%-24s %s%s%s"):format(flag.name, flag.help, choices, default)
+      local also = flag.also and (", or %s"):format((flag.also:gsub("%S+", flags.dashed):gsub(" ", ", "))) or ""
+      lines[#lines + 1] = ("  --%-24s %s%s%s%s"):format(flag.name, flag.help, choices, default, also)
     end
   end
   return table.concat(lines, "\n")

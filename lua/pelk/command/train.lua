@@ -6,6 +6,7 @@ local flags = require("pelk.command.flags")
 local json = require("pelk.json")
 local models = require("pelk.models")
 local recipes = require("pelk.recipes")
+local Run = require("pelk.train.run")
 
 local command = {}
 
@@ -24,9 +25,12 @@ costs at most the time since the last checkpoint. In all cases the same command 
 --recipe takes a paper's values (--recipe_help NAME prints them with their sources); flags replace single ones. The
 learning rate of a recipe is scaled by the batch: lr * batch_size * update_freq / the paper's batch.]]
 
-local function flag(name, kind, default, help, choices)
-  return { name = name, type = kind, default = default, help = help, choices = choices }
+local function flag(name, kind, default, help, choices, also)
+  return { name = name, type = kind, default = default, help = help, choices = choices, also = also }
 end
+
+--- A flag of the papers' scripts that is refused, with the reason, unless it is given as false.
+local function refused(name, why) return { name = name, type = "string", refused = why } end
 
 command.flags = common.join(common.model_flags, common.data_flags, {
   { title = "Recipe" },
@@ -55,31 +59,35 @@ command.flags = common.join(common.model_flags, common.data_flags, {
   flag("aa", "string", nil, "RandAugment: rand-m9-mstd0.5-inc1"),
   flag("color_jitter", "number", 0, "strength; --aa takes its place"),
   flag("reprob", "number", 0, "probability of random erasing"),
-  flag("remode", "string", "pixel", "what erasing leaves", "pixel constant"),
+  flag("remode", "string", "pixel", "what erasing leaves", "pixel rand const"),
   flag("mixup", "number", 0, "alpha of mixup"),
   flag("cutmix", "number", 0, "alpha of cutmix"),
   flag("mixup_prob", "number", 1, "probability of either"),
   flag("mixup_switch_prob", "number", 0.5, "probability of cutmix where both are on"),
   flag("train_interpolation", "string", "bicubic", "of resized crops", "bilinear bicubic"),
   { title = "Model's beginning" },
-  flag("finetune", "string", nil, "weights to begin with; a classifier of other size begins anew"),
+  flag("finetune", "string", nil, "weights to begin with (of a run: best_ema); a classifier of other size begins anew"),
+  flag("resize", "boolean", false, "--finetune: kernels and position maps of other sizes are resized, centred"),
   flag("head_init_scale", "number", nil, "factor of the classifier's first weights"),
   flag("layer_scale_init_value", "number", nil, "layer scale"),
   { title = "Averages of weights" },
   flag("model_ema", "boolean", false, "keep and evaluate an exponential moving average"),
+  flag("model_ema_eval", "boolean", true, "in the papers' commands; averages are always evaluated"),
   flag("model_ema_decay", "number", 0.9999, "share kept a step"),
   flag("model_ema_warmup", "boolean", true, "smaller decay at first"),
   flag("model_ema_publish", "string", "beside", "best_ema.safetensors beside best, or in its place", "beside alone"),
   { title = "Sparse training" },
   flag("sparse", "boolean", false, "prune and grow while training (SLaK)"),
   flag("sparsity", "number", 0.4, "share of weights without a connection"),
-  flag("sparse_init", "string", "snip", "how many each layer has", "snip erk uniform"),
+  flag("sparse_init", "string", "snip", "how many each layer has; resume: the zeros of --finetune's weights",
+    "snip erk uniform resume"),
   flag("growth", "string", "random", "where connections grow", "random gradient momentum"),
   flag("prune_rate", "number", 0.3, "share replaced at first"),
-  flag("update_frequency", "integer", 100, "updates between two changes"),
+  flag("update_frequency", "integer", 100, "updates between two changes", nil, "u"),
+  flag("Decom", "boolean", nil, "SLaK's large kernels as two stripes; false: dense ones (slak_*_dense)"),
   { title = "Run" },
   flag("output_dir", "string", nil, "the run's folder"),
-  flag("resume", "boolean", false, "go on with the run in --output_dir"),
+  flag("resume", "boolean", false, "go on with the run in --output_dir, or begin it", nil, "auto_resume"),
   flag("seed", "integer", 0, "of everything random"),
   flag("save_minutes", "number", 5, "minutes between checkpoints"),
   flag("save_steps", "integer", nil, "updates between checkpoints, instead"),
@@ -90,6 +98,10 @@ command.flags = common.join(common.model_flags, common.data_flags, {
   flag("tensorboard", "boolean", false, "event files in the run's folder"),
   flag("disable_eval", "boolean", false, "no evaluation after each epoch"),
   flag("quiet", "boolean", false, "no progress on standard error"),
+  refused("use_amp", "there is float32 only"),
+  refused("weight_decay_end", "the weight decay is constant, as in every published recipe"),
+  refused("warmup_steps", "warm-up is counted in epochs: --warmup_epochs 0.5"),
+  refused("model_key", "the weights are found in the file without it"),
 }, common.machine_flags)
 
 -- ---- recipe ----
@@ -119,6 +131,13 @@ end
 
 local t = data.transforms
 
+--- As timm: pixels are moved by the training's interpolation, and what comes in from outside has the mean colour.
+local function rand_augment(v, known)
+  local fill = {}
+  for i, mean in ipairs(known.mean) do fill[i] = math.floor(255 * mean + 0.5) end
+  return t.rand_augment { policy = v.aa, interpolation = v.train_interpolation, fill = fill }
+end
+
 local function train_transforms(v, known)
   local size, steps = v.input_size or known.size, {}
   if v.data_set == "image_folder" then
@@ -129,7 +148,7 @@ local function train_transforms(v, known)
   end
   if v.hflip > 0 and known.flip ~= false then steps[#steps + 1] = t.hflip { p = v.hflip } end
   if v.aa then
-    steps[#steps + 1] = t.rand_augment(v.aa)
+    steps[#steps + 1] = rand_augment(v, known)
   elseif v.color_jitter > 0 and known.channels == 3 then
     local j = v.color_jitter
     steps[#steps + 1] = t.color_jitter { brightness = j, contrast = j, saturation = j }
@@ -158,20 +177,27 @@ local function optimizer(v)
 end
 
 --- Weights to begin with; a classifier of another size begins anew.
-local function finetune(model, path)
-  local ok, message = model:load(path, { head = "reset" })
+local function finetune(model, path, resize)
+  local ok, message = model:load(path, { head = "reset", resize = resize })
   if not ok then error(message, 0) end
   if type(message) == "string" and message ~= "" then io.stderr:write("finetune: ", message, "\n") end
 end
 
+--- The model under pelk's name: SLaK_tiny is slak_tiny, and without Decom slak_tiny_dense.
+local function published_name(v)
+  local name, known = v.model:lower(), {}
+  for _, other in ipairs(models.list()) do known[other] = true end
+  if v.Decom == false and known[name .. "_dense"] then name = name .. "_dense" end
+  return known[name] and name or v.model
+end
+
 local function build_model(v, known, classes)
-  if not v.model then flags.wrong("--model is required: one of %s", table.concat(models.list(), ", ")) end
   v.overrides = common.overrides(v, known, classes)
   v.overrides.drop_path, v.overrides.head_init_scale = v.drop_path, v.head_init_scale
   v.overrides.layer_scale = v.layer_scale_init_value
   core.manual_seed(v.seed)
   local model = models.create(v.model, v.overrides)
-  if v.finetune then finetune(model, v.finetune) end
+  if v.finetune then finetune(model, v.finetune, v.resize) end
   return model
 end
 
@@ -182,10 +208,13 @@ local function sparse(v)
     update_every = v.update_frequency, seed = v.seed }
 end
 
+--- What the run was begun with: `pelk eval --run` reads it. A run that goes on, or is refused, keeps what there is.
 local function write_command(v)
   if not v.output_dir then return end
-  local ok, message = core.make_dir(v.output_dir)
-  ok, message = ok and core.write_file(v.output_dir .. "/command.json", json.encode(v) .. "\n"), message
+  local run, message = Run.open(v.output_dir)
+  if run and run:has_state() then return end
+  local ok = run ~= nil
+  if ok then ok, message = core.write_file(run:path("command.json"), json.encode(v) .. "\n") end
   if not ok then error(message, 0) end
 end
 
@@ -209,12 +238,13 @@ function command.run(v, given)
   end
   common.use_machine(v)
   if not v.model then flags.wrong("--model is required: one of %s", table.concat(models.list(), ", ")) end
+  v.model = published_name(v)
   apply_recipe(v, given)
   local known = common.about(v)
   local train, val, classes, names = loaders(v, known)
   local model = build_model(v, known, classes)
   v.classes = names
-  if not v.resume then write_command(v) end
+  write_command(v)
   local history = require("pelk.train").train {
     model = model, train = train, val = val, epochs = v.epochs, out = v.output_dir, resume = v.resume, seed = v.seed,
     optimizer = optimizer(v), accumulate = v.update_freq, clip_grad = v.clip_grad, keep = v.save_ckpt_num,

@@ -64,6 +64,7 @@ function Trainer:publish(row, best, best_ema)
     about.eval_top1 = row.ema_top1 and tostring(row.ema_top1) or ""
     self.ema:with(write, self.ema_publish == "alone" and "" or "_ema", best_ema)
   end
+  if self.sparse then masks.save(self.sparse, self.run, { epoch = tostring(row.epoch) }) end
   self:note_saving(core.clock() - began)
 end
 
@@ -141,15 +142,27 @@ function Trainer:one(x, y, number, bar)
   return not self:must_stop()
 end
 
+--- The loader's batches of the epoch that are left, for a loop; they end early, and `waiting.ended` says so, when a
+-- signal comes and a batch does not.
+local function batches(loader, at, waiting)
+  local step, state, control, closing = loader:epoch(at.epoch, at.batch + 1)
+  local function next_batch(...)
+    local done, x, y, number = core.interruptible(step, ...)
+    waiting.ended = not done
+    if done then return x, y, number end
+  end
+  return next_batch, state, control, closing
+end
+
 --- The batches of the epoch that are left. False when the run must end here.
 function Trainer:train_epoch()
-  local o, at = self.o, self.at
+  local o, at, waiting = self.o, self.at, {}
   local bar = progress.new(("epoch %d/%d"):format(at.epoch, o.epochs), o.train:size(),
     { quiet = not o.progress, done = at.seen })
   o.model:train()
   local began, before, waited = core.clock(), at.seconds, at.waited
   local asked = began
-  for x, y, number in o.train:epoch(at.epoch, at.batch + 1) do
+  for x, y, number in batches(o.train, at, waiting) do
     local now = core.clock()
     waited = waited + now - asked
     at.seconds, at.waited = before + now - began, waited
@@ -157,6 +170,10 @@ function Trainer:train_epoch()
     asked = core.clock()
     at.seconds = before + asked - began
     if not goes_on then return false end
+  end
+  if waiting.ended then
+    update.drop(self)
+    return false
   end
   if update.finish(self) then self:after_update() end
   if at.seen == 0 and at.skipped == 0 then error("train: the training loader gave no batch", 0) end
@@ -231,11 +248,11 @@ function Trainer:write_epoch(row, best, best_ema)
   self.run:log(masks.log_entry(row, self.sparse))
   self.run:write_summary(self.history)
   self:publish(row, best, best_ema)
-  if self.sparse then masks.save(self.sparse, self.run, { epoch = tostring(row.epoch) }) end
 end
 
 --- Evaluate, log, keep the weights. False when the run must end here.
 function Trainer:end_epoch()
+  if self:save_is_due() then self:save() end -- an evaluation may take longer than the time between checkpoints
   local result, ema = self:evaluate()
   if result == nil then return false end
   local row = self:row(result, ema)
