@@ -159,7 +159,8 @@ describe("resume", function()
     local waited, here = false, false
     local function loader(slow)
       local images = slow and assert(pelk.data.image_folder { root = pictures, split = "train" })
-      local one = slow and pelk.data.loader(images, { batch = 200, workers = 1, transforms = { t.resize { size = 12 } } })
+      local shrunk = { t.resize { size = 12 } }
+      local one = slow and pelk.data.loader(images, { batch = 200, workers = 1, transforms = shrunk })
       local fast = pelk.data.loader(help.spots(48, 1), { batch = 8, shuffle = true, seed = 5 })
       return setmetatable({ epoch = function(_, n, from)
         if not slow or n < 2 or waited then return fast:epoch(n, from) end
