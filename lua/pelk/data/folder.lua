@@ -1,5 +1,5 @@
 -- A folder a class: root/[split/]class/.../picture.jpg. Listed once, sorted by bytes, so that the order is the same on
--- every machine.
+-- every machine and in every locale. Links to folders are followed, but not to those that hold them.
 local core = require "pelk.core"
 local options = require "pelk.options"
 local Set = require "pelk.data.set"
@@ -9,23 +9,36 @@ local readable = { jpg = true, jpeg = true, jpe = true, png = true }
 local foreign = { gif = true, bmp = true, webp = true, tif = true, tiff = true, ppm = true, pgm = true, pbm = true,
   tga = true, psd = true, heic = true, avif = true, svg = true, jp2 = true, jxl = true, ico = true }
 
--- The entries of a folder, sorted, hidden ones left out: folders' names, files' names; or nil, message.
-local function entries(path)
+-- What a folder is, whatever the path to it; the path itself where that cannot be told.
+local function identity(path)
+  local _, _, is = core.file_stat(path)
+  return is or path
+end
+
+-- The entries of a folder, sorted, hidden ones left out, and links to folders of the set `above`: folders' names,
+-- files' names; or nil, message.
+local function entries(path, above)
   local list, message = core.list_dir(path)
   if not list then return nil, message end
   local folders, files = {}, {}
   for _, entry in ipairs(list) do
-    local into = entry[2] == "folder" and folders or entry[2] == "file" and files
-    if into and entry[1]:sub(1, 1) ~= "." then into[#into + 1] = entry[1] end
+    local name, kind = entry[1], entry[2]
+    if name:sub(1, 1) ~= "." then
+      if kind == "file" then files[#files + 1] = name end
+      if kind == "folder" and not above[identity(path .. "/" .. name)] then folders[#folders + 1] = name end
+    end
   end
-  table.sort(folders)
-  table.sort(files)
+  table.sort(folders, core.bytes_before)
+  table.sort(files, core.bytes_before)
   return folders, files
 end
 
--- All pictures below a folder to found, the others' paths to refused. false, message for a folder that cannot be read.
-local function walk(path, found, refused)
-  local folders, files = entries(path)
+-- All pictures below a folder to found, the others' paths to refused; above: the folders that it is in, a set of what
+-- they are. false, message for a folder that cannot be read.
+local function walk(path, found, refused, above)
+  local here = identity(path)
+  above[here] = true
+  local folders, files = entries(path, above)
   if not folders then return false, files end
   for _, name in ipairs(files) do
     local extension = (name:match("%.([^.]+)$") or ""):lower()
@@ -33,17 +46,18 @@ local function walk(path, found, refused)
     if foreign[extension] then refused[#refused + 1] = path .. "/" .. name end
   end
   for _, name in ipairs(folders) do
-    local ok, message = walk(path .. "/" .. name, found, refused)
+    local ok, message = walk(path .. "/" .. name, found, refused, above)
     if not ok then return false, message end
   end
+  above[here] = nil
   return true
 end
 
 local function refuse(path) return ("%s: JPEG and PNG are read, this is named as something else"):format(path) end
 
 -- The classes: those given must be there; otherwise every folder is one.
-local function class_folders(root, given)
-  local folders, message = entries(root)
+local function class_folders(root, given, above)
+  local folders, message = entries(root, above)
   if not folders then return nil, message end
   if not given then
     if #folders == 0 then return nil, root .. ": no folders there; each class is one" end
@@ -58,10 +72,10 @@ local function class_folders(root, given)
 end
 
 -- paths, labels, the files that are named as pictures but not read; or nil, message.
-local function list(root, classes, stop)
+local function list(root, classes, stop, above)
   local paths, labels, refused = {}, {}, {}
   for label, class in ipairs(classes) do
-    local ok, message = walk(root .. "/" .. class, paths, refused)
+    local ok, message = walk(root .. "/" .. class, paths, refused, above)
     if not ok then return nil, message end
     if stop and refused[1] then return nil, refuse(refused[1]) end
     for i = #labels + 1, #paths do labels[i] = label end
@@ -96,9 +110,10 @@ local function image_folder(given)
     options.raise(('image_folder: broken must be "stop" or "skip", got %s'):format(o.broken))
   end
   local root = o.split and o.root .. "/" .. o.split or o.root
-  local classes, message = class_folders(root, o.classes)
+  local above = { [identity(o.root)] = true, [identity(root)] = true }
+  local classes, message = class_folders(root, o.classes, above)
   if not classes then return nil, message end
-  local paths, labels, refused = list(root, classes, o.broken == "stop")
+  local paths, labels, refused = list(root, classes, o.broken == "stop", above)
   if not paths then return nil, labels end
   if #paths == 0 then return nil, root .. ": no .jpg, .jpeg or .png in its folders" end
   for _, path in ipairs(refused) do io.stderr:write("image_folder: left out: ", refuse(path), "\n") end
@@ -123,7 +138,7 @@ local function pictures(given)
   if (o.root == nil) == (o.paths == nil) then options.raise("pictures: wants root, or a list of paths") end
   local paths = o.paths or {}
   if o.root then
-    local ok, message = walk(o.root, paths, {})
+    local ok, message = walk(o.root, paths, {}, {})
     if not ok then return nil, message end
   end
   if #paths == 0 then return nil, (o.root or "the list") .. ": no .jpg, .jpeg or .png there" end
