@@ -167,6 +167,127 @@ describe("CIFAR-100 files", function()
   end)
 end)
 
+describe("MNIST files", function()
+  -- n pictures: byte (y, x) of picture k is (28 y + x + k) mod 251, label k mod 10, all from 0.
+  local function make(name, n, split)
+    local bytes, pictures, labels = {}, {}, {}
+    for i = 0, 784 + 250 do bytes[i + 1] = string.char(i % 251) end
+    local line = table.concat(bytes)
+    for k = 0, n - 1 do pictures[k + 1], labels[k + 1] = line:sub(k % 251 + 1, k % 251 + 784), string.char(k % 10) end
+    write(name .. split:format("images", 3), idx({ n, 28, 28 }, table.concat(pictures)))
+    write(name .. split:format("labels", 1), idx({ n }, table.concat(labels)))
+  end
+
+  local function check(ds, name, n, zero)
+    assert.equal(n, #ds)
+    assert.same({ 28, 28, 1 }, ds:shape())
+    assert.equal("uint8", ds.x:dtype())
+    assert.equal(("%s: %d items of {28,28,1} uint8, 10 classes"):format(name, n), tostring(ds))
+    for _, many in ipairs(ds:class_counts()) do assert.equal(n // 10, many) end
+    for _, i in ipairs { 1, 2, 251, 252, n // 2, n - 1, n } do
+      local picture, label = ds:get(i)
+      assert.equal((i - 1) % 10 + 1, label)
+      for _, at in ipairs { { 1, 1 }, { 1, 28 }, { 2, 1 }, { 17, 5 }, { 28, 28 } } do
+        local y, x = at[1], at[2]
+        assert.equal((28 * (y - 1) + x - 1 + i - 1) % 251, picture[y][x][1]:item())
+      end
+    end
+    assert.equal(zero, ds.classes[1])
+  end
+
+  setup(function()
+    assert(core.make_dir(dir .. "/mnist"))
+    make("mnist/", 60000, "train-%s-idx%d-ubyte")
+    make("mnist/", 10000, "t10k-%s.idx%d-ubyte") -- as some copies are named
+  end)
+
+  it("are read plain and compressed", function()
+    local root = dir .. "/mnist"
+    check(assert(data.mnist { root = root }), "MNIST train", 60000, "0")
+    check(assert(data.mnist { root = root, split = "test" }), "MNIST test", 10000, "0")
+    for _, kind in ipairs { "images-idx3", "labels-idx1" } do
+      local plain = ("mnist/train-%s-ubyte"):format(kind)
+      gzip(plain)
+      write(plain, "the compressed one comes first")
+    end
+    local ds = assert(data.mnist { root = root, split = "train" })
+    check(ds, "MNIST train", 60000, "0")
+    assert.equal("9", ds.classes[10])
+    check(assert(data.fashion_mnist { root = root }), "Fashion-MNIST train", 60000, "T-shirt/top")
+  end)
+
+  it("of other sizes are refused", function()
+    local root = dir .. "/mnist"
+    write("mnist/t10k-labels.idx1-ubyte", idx({ 9999 }, ("\0"):rep(9999)))
+    refuses("10000 pictures and 9999 labels, test has 10000 of each", data.mnist { root = root, split = "test" })
+    write("mnist/t10k-labels.idx1-ubyte", idx({ 10000 }, ("\0"):rep(9999) .. "\10"))
+    refuses("label 10 of item 10000", data.mnist { root = root, split = "test" })
+    assert(os.remove(root .. "/t10k-labels.idx1-ubyte"))
+    refuses("no t10k%-labels%-idx1%-ubyte.gz or", data.mnist { root = root, split = "test" })
+  end)
+end)
+
+describe("folders of pictures", function()
+  local function lay(path)
+    assert(core.make_dir(dir .. "/" .. path:match("^(.*)/")))
+    write(path, "")
+  end
+  local function link(path, to) assert(os.execute(("ln -s '%s' '%s/%s'"):format(to, dir, path))) end
+
+  -- The paths of a set behind the folder, and its labels.
+  local function listed(ds, folder)
+    local paths, n = {}, #dir + #folder + 2
+    for i = 1, #ds do paths[i] = ds:path(i):sub(n + 1) end
+    return paths, ds.y and ds.y:flat()
+  end
+
+  it("are listed by bytes, whatever the locale", function()
+    local locales = dir .. "/locales"
+    assert(core.make_dir(locales))
+    os.execute(("localedef --no-archive -i en_US -f UTF-8 '%s/en_US.UTF-8' >/dev/null 2>&1"):format(locales))
+    if not help.names(locales .. "/en_US.UTF-8") then
+      return pending("not here: localedef, or what it makes en_US from (apt-get install locales)")
+    end
+    for _, name in ipairs { "a1.png", "Z.png", "\xc3\xa9.png", "a-b.png", "a.png", "z.png", "B.png" } do
+      lay("order/two/" .. name)
+      lay("order/Three/" .. name)
+    end
+    local script = write("order.lua", [[
+      assert(os.setlocale("en_US.UTF-8", "collate"))
+      assert("b" < "C", "the locale is not in force")
+      local ds = assert(require("pelk.data").image_folder { root = arg[1] })
+      for i = 1, #ds do print(ds:path(i):sub(#arg[1] + 2)) end]])
+    assert(os.execute(("LOCPATH='%s' LUA_PATH='%s' LUA_CPATH='%s' lua5.4 '%s' '%s/order' >'%s/listed'"):format(locales,
+      package.path, package.cpath, script, dir, dir)))
+    local sorted = { "B.png", "Z.png", "a-b.png", "a.png", "a1.png", "z.png", "\xc3\xa9.png" }
+    assert.equal("Three/" .. table.concat(sorted, "\nThree/") .. "\ntwo/" .. table.concat(sorted, "\ntwo/") .. "\n",
+      read(dir .. "/listed"))
+  end)
+
+  it("with links to folders that hold them are listed once", function()
+    for _, path in ipairs { "ant/1.png", "ant/deep/2.png", "bee/3.png" } do lay("ring/" .. path) end
+    link("ring/ant/deep/up", "..") -- its own parent
+    link("ring/ant/self", ".")
+    link("ring/bee/top", "../../ring")
+    link("ring/all", dir .. "/ring") -- not a class
+    link("ring/ant/knot", "knot")
+    local paths, labels = listed(assert(data.image_folder { root = dir .. "/ring" }), "ring")
+    assert.same({ "ant/1.png", "ant/deep/2.png", "bee/3.png" }, paths)
+    assert.same({ 1, 1, 2 }, labels)
+    assert.same(paths, (listed(assert(data.pictures { root = dir .. "/ring" }), "ring")))
+    refuses("no folder for class 'all'", data.image_folder { root = dir .. "/ring", classes = { "all" } })
+    link("ring/bee/other", "../ant/deep") -- followed: it is elsewhere, and so is its parent
+    paths, labels = listed(assert(data.image_folder { root = dir .. "/ring" }), "ring")
+    assert.same({ "ant/1.png", "ant/deep/2.png", "bee/3.png", "bee/other/2.png", "bee/other/up/1.png" }, paths)
+    assert.same({ 1, 1, 2, 2, 2 }, labels)
+    lay("halves/train/ant/1.png")
+    lay("halves/test/ant/2.png")
+    link("halves/train/ant/both", "../..")
+    local ds = assert(data.image_folder { root = dir .. "/halves", split = "train" })
+    assert.same({ "train/ant/1.png" }, (listed(ds, "halves")))
+  end)
+end)
+
 describe("Fashion-MNIST", function()
   it("is complete", function()
     if not io.open(FASHION .. "/t10k-labels-idx1-ubyte.gz") then
