@@ -245,6 +245,17 @@ static int augment(lua_State *L) {
     return 1;
 }
 
+/* _augment_value(name, level, increasing, negative) -> what a strength of 0..10 means to the change of that name, for
+ * tests */
+static int augment_value(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    double level = luaL_checknumber(L, 2);
+    int op = pk_choice_find(PK_AUGMENT_NAMES, name);
+    if (op < 0) return luaL_error(L, "_augment_value: no change '%s'", name);
+    lua_pushnumber(L, pk_augment_value((pk_augment_op)op, level, lua_toboolean(L, 3), lua_toboolean(L, 4)));
+    return 1;
+}
+
 /* epoch_order(n or subset, shuffle, seed, epoch) -> int32 rows */
 static int epoch_order(lua_State *L) {
     lua_settop(L, 4);
@@ -263,7 +274,7 @@ static const luaL_Reg functions[] = {
     {"idx_read", idx_read},         {"idx_images", idx_images},      {"idx_labels", idx_labels},
     {"cifar_read", cifar_read},     {"transform", new_transform},    {"transforms", list_transforms},
     {"mix", mix},                   {"soft_targets", soft_targets},  {"epoch_order", epoch_order},
-    {"_augment", augment},          {NULL, NULL},
+    {"_augment", augment},          {"_augment_value", augment_value}, {NULL, NULL},
 };
 
 void l_open_data(lua_State *L) {
