@@ -461,14 +461,17 @@ describe("Pillow agrees", function()
     if tensors and #photographs == 0 then
       print("skipped: no photographs here (apt-get install lomiri-wallpapers-16.04): one that is made up must do")
     end
-    each("^resize%.(%d+)%.(%a+)%.(%d+)%.(%d+)$", function(want, photo, filter, h, w)
-      local p = decode(("pillow/photo%s.png"):format(photo))
-      local step = T.resize { size = { math.tointeger(h), math.tointeger(w) }, interpolation = filter }
-      local rows = core.epoch_order(1, false, 0, 0)
-      local x = core.batch(p:view { 1, p:size(1), p:size(2), 3 }, nil, rows, 1, 1, { step }, 0, 0)
-      local mean = difference(x[1], want)
-      assert.truthy(mean < 0.5, ("photo %s, %s to %s x %s: differs by %g on average"):format(photo, filter, h, w, mean))
-    end)
+    for kind, channels in pairs { resize = 3, grey = 1 } do
+      each("^" .. kind .. "%.(%d+)%.(%a+)%.(%d+)%.(%d+)$", function(want, photo, filter, h, w)
+        local p = decode(("pillow/photo%s.png"):format(photo), { channels = channels })
+        local step = T.resize { size = { math.tointeger(h), math.tointeger(w) }, interpolation = filter }
+        local rows = core.epoch_order(1, false, 0, 0)
+        local x = core.batch(p:view { 1, p:size(1), p:size(2), channels }, nil, rows, 1, 1, { step }, 0, 0)
+        local mean, most = difference(x[1], want)
+        assert.truthy(mean < 0.3 and (most <= 1 or filter == "bicubic"), -- Pillow rounds and cuts between its passes
+          ("photo %s, %s to %s x %s: differs by %g, %g on average"):format(photo, filter, h, w, most, mean))
+      end)
+    end
   end)
 
   it("about the changes of rand_augment", function()
