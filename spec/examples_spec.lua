@@ -1,6 +1,7 @@
 -- Every example runs, as its head says it is to be run, at a small size; none rots.
 local core = require("pelk.core")
 local help = require("spec.help")
+local json = require("pelk.json")
 
 local there, missing = require("pelk.data").fashion_mnist({ split = "test" })
 local dir
@@ -99,5 +100,71 @@ describe("example", function()
     local status, text, errors = run("sparse_width", "epochs=1 seeds=1 limit=128 tests=100")
     assert.are.equal(0, status, errors)
     assert(text:find("dense, width 1.0 +444285 +444285 "), text)
+  end)
+
+  it("fashion_mnist_best trains at a small size", function()
+    if not there then return pending(missing) end
+    local out = dir .. "/best"
+    local status, text, errors = run("fashion_mnist_best", ("limit=256 epochs=1 batch=64 out='%s'"):format(out))
+    assert.are.equal(0, status, errors)
+    assert(text:find("\n579780 parameters, %d+%.%d M multiply%-adds an image; 256 images\n"), text)
+    assert(text:find("\n +1 +[12]%.%d+ +%d+%.%d%d %% +%d+\n"), text) -- one epoch, of a loss that is a number
+    local pattern = "test accuracy (%d+%.%d+) %% %(mean with the mirror image: (%d+%.%d+) %%%) on 10000 images"
+    local top1, both = text:match(pattern)
+    assert(top1 and tonumber(top1) > 5 and tonumber(both) > 5, text)
+    assert(help.read(out .. "/last.safetensors"))
+  end)
+
+  -- What npm would have fetched for emoji_folders: of each vendor 40 pictures 64x64 of ten categories, each of a colour
+  -- of its own, and one that Twitter lacks.
+  local function draw_packages(root)
+    local list = {}
+    for i = 0, 40 do
+      list[i + 1] = { image = i .. ".png", category = "Kind & Number " .. i % 10, has_img_google = true,
+        has_img_twitter = i < 40 }
+    end
+    for _, vendor in ipairs { "google", "twitter" } do
+      local package = ("%s/npm/emoji-datasource-%s"):format(root, vendor)
+      local folder = ("%s/img/%s/64"):format(package, vendor)
+      assert(core.make_dir(folder))
+      help.write(package .. "/emoji.json", json.encode(list))
+      for i = 0, vendor == "google" and 40 or 39 do
+        local pixels = core.zeros { 64, 64, 3, dtype = "uint8" }
+        for channel = 1, 3 do pixels:narrow(3, channel, 1):fill_((i % 10 * 25 * channel + i) % 256) end
+        assert(core.write_png(pixels, ("%s/%d.png"):format(folder, i)))
+      end
+    end
+  end
+
+  it("emoji_folders sorts what was fetched, and emoji_study compares on it", function()
+    local root, out = dir .. "/emoji", dir .. "/emoji-runs"
+    draw_packages(root)
+    local status, text, errors = run("emoji_folders", ("out='%s'"):format(root))
+    assert.are.equal(0, status, errors)
+    assert(text:find("40 pictures of each vendor", 1, true) and not text:find("fetching"), text)
+    for i = 0, 9 do assert(text:find(("%%f[%%d]4  kind%%-number%%-%d\n"):format(i)), text) end
+    assert.are.equal(help.read(root .. "/npm/emoji-datasource-twitter/img/twitter/64/17.png"),
+      help.read(root .. "/test/kind-number-7/17.png"))
+
+    local words = ("root='%s' out='%s' epochs=1 seeds=1"):format(root, out)
+    status, text, errors = run("emoji_study", words)
+    assert.are.equal(0, status, errors)
+    assert(text:find("40 drawings to train on, 40 to test on", 1, true), text)
+    local function row(of, model) return of:match(("\n%s (.-) +%%d+\n"):format(model)):gsub(" +", " ") end
+    for _, model in ipairs { "pelk", "dense7", "convnext" } do
+      assert((row(text, model)):find("^ ?%d+ %d+%.%d M %d+%.%d%d %d+%.%d%d 0%.00$"), text)
+      assert(help.read(("%s/%s-1/last.safetensors"):format(out, model)))
+    end
+    local before = help.read(out .. "/dense7-1/last.safetensors")
+    local code, again = run("emoji_study", words .. " model=dense7") -- a run that is there is not made again
+    assert.are.equal(0, code, again)
+    assert.are.equal(before, help.read(out .. "/dense7-1/last.safetensors"))
+    assert.are.equal((row(text, "dense7")), (row(again, "dense7")))
+  end)
+
+  it("emoji_study says where its pictures come from", function()
+    local status, _, errors = run("emoji_study", ("root='%s/none'"):format(dir))
+    assert.are.equal(1, status)
+    assert(errors:find("No such file", 1, true) and errors:find("examples/emoji_folders.lua", 1, true), errors)
   end)
 end)
