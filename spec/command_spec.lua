@@ -188,8 +188,8 @@ print(#r)]])
     local dir = help.folder(true)
     local words = ("train --Decom %%s --sparse -u 2 --model SLaK_tiny --depths 1 1 1 1 --dims 8 8 8 8 --kernel_size "
       .. "9 7 7 5 3 --width_factor 1.3 --model_ema true --model_ema_eval true --batch_size 8 --epochs 1 "
-      .. "--input_size 32 --data_path %s --eval_data_path %s/val --aa rand-m9-mstd0.5-inc1 --reprob 0.25 --remode const "
-      .. "--quiet --auto_resume true --output_dir %s/%%s"):format(images, images, dir)
+      .. "--input_size 32 --data_path %s --eval_data_path %s/val --aa rand-m9-mstd0.5-inc1 --reprob 0.25 "
+      .. "--remode const --quiet --auto_resume true --output_dir %s/%%s"):format(images, images, dir)
     local status, out, err = pelk_command(words:format("True", "stripes"))
     assert.are.equal(0, status, err)
     assert.truthy(out:find("ema top%-1"))
