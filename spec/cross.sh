@@ -34,7 +34,7 @@ for other in csrc/core/*.c; do
   esac
 done
 compile csrc/ops/grid.c ops_grid -O1
-for check in main check_kernels check_gemm check_map check_blend bench_kernels; do
+for check in main check_kernels check_gemm check_map check_winograd check_pool check_blend bench_kernels; do
   compile spec/check/$check.c "spec_$check" -O1
 done
 # Timing reaches OpenBLAS, checking does not: what stays without a definition is never called.
