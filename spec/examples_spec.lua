@@ -105,7 +105,8 @@ describe("example", function()
   it("fashion_mnist_best trains at a small size", function()
     if not there then return pending(missing) end
     local out = dir .. "/best"
-    local status, text, errors = run("fashion_mnist_best", ("limit=256 tests=500 epochs=1 batch=64 out='%s'"):format(out))
+    local small = "limit=256 tests=500 epochs=1 batch=64 out='%s'"
+    local status, text, errors = run("fashion_mnist_best", small:format(out))
     assert.are.equal(0, status, errors)
     assert(text:find("\n579780 parameters, %d+%.%d M multiply%-adds an image; 256 images\n"), text)
     assert(text:find("\n +1 +[12]%.%d+ +%d+%.%d%d %% +%d+\n"), text) -- one epoch, of a loss that is a number
