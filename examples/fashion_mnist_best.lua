@@ -3,17 +3,18 @@
 -- the whole map.
 --
 --   lua5.4 examples/fashion_mnist_best.lua [out=runs/fashion_best] [epochs=12] [lr=0.1] [batch=128] [limit=0]
---     [tests=0]
+--     [tests=0] [erase=0]
 --
--- Ctrl-C saves; the same command goes on. limit=N trains on the first N images only, tests=N tests on as many. What
--- counts is the last epoch's averaged weights (EMA): no epoch is chosen by its test accuracy.
+-- Ctrl-C saves; the same command goes on. limit=N trains on the first N images only, tests=N tests on as many; erase=P
+-- wipes a rectangle out of a training image with that probability (after 12 epochs 0.5 gave 94.15 %, 0 gave 94.25 %).
+-- What counts is the last epoch's averaged weights (EMA): no epoch is chosen by its test accuracy.
 
 local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")
 local nn = pelk.nn
 
 local settings = example.settings { out = "runs/fashion_best", epochs = 12, lr = 0.1, batch = 128, seed = 1,
-  limit = 0, tests = 0 }
+  limit = 0, tests = 0, erase = 0 }
 
 local function say(...) io.stdout:write(string.format(...), "\n") end
 
@@ -23,10 +24,13 @@ local train_set = assert(pelk.data.fashion_mnist { split = "train" })
 if settings.limit > 0 then train_set = train_set:take(settings.limit) end
 local test_set = assert(pelk.data.fashion_mnist { split = "test" })
 if settings.tests > 0 then test_set = test_set:take(settings.tests) end
+local steps = { t.random_crop { padding = 2 }, t.hflip {}, scale[1], scale[2] }
+if settings.erase > 0 then
+  steps[#steps + 1] = t.random_erasing { p = settings.erase, mode = "const", max_area = 0.25 }
+end
 local train = pelk.data.loader(train_set, {
   batch = settings.batch, shuffle = true, seed = settings.seed, drop_last = true,
-  transforms = { t.random_crop { padding = 2 }, t.hflip {}, scale[1], scale[2] },
-})
+  transforms = steps })
 local test = pelk.data.loader(test_set, { batch = 250, transforms = scale })
 
 pelk.manual_seed(settings.seed)
