@@ -194,7 +194,8 @@ static int new_feed(lua_State *L) {
     return 1;
 }
 
-/* Waits, and lets signals through: Ctrl-C of the REPL, and those of a run (interruptible). The feed is looked up anew each time: a finaliser may have freed it. */
+/* Waits, and lets signals through: Ctrl-C of the REPL, and those of a run (interruptible). The feed is looked up anew
+ * each time: a finaliser may have freed it. */
 static pk_status wait_for_batch(lua_State *L, int arg, pk_feed_batch *b) {
     for (;;) {
         pk_feed *f = l_check_object(L, arg, L_FEED);

@@ -9,6 +9,7 @@
 
 #include "core/cpu.h"
 #include "core/status.h"
+#include "kernels/kernels.h"
 
 typedef struct check_options {
     uint64_t seed;      /* printed; everything random comes from it */
@@ -39,6 +40,10 @@ bool check_release_all(check_options *o);
 
 void check_fill(check_options *o, float *p, int64_t n);                /* [-1, 1) */
 void check_fill_whole(check_options *o, float *p, int64_t n, int max); /* whole numbers -max..max, a fourth of them 0 */
+
+/* One round of a check for the kernels of one level; check_levels runs `rounds` of them for each level there is here. */
+typedef void check_round(check_options *o, pk_isa_level level, const pk_kernels *k);
+void check_levels(check_options *o, int rounds, check_round *round);
 
 /* The larger of two errors; a NaN counts as the largest. */
 static inline double check_worse(double a, double b) { return a >= b || a != a ? a : b; }

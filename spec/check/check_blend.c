@@ -38,9 +38,6 @@ static void one_round(check_options *o, pk_isa_level level, const pk_kernels *k)
 
 int check_blend(check_options *o) {
     if (o->bench || !check_wanted(o, "blend_rows")) return 0;
-    for (int level = PK_ISA_GENERIC; level < PK_ISA_COUNT; level++) {
-        const pk_kernels *k = pk_kernels_at((pk_isa_level)level);
-        for (int i = 0; k && i < ROUNDS; i++) one_round(o, (pk_isa_level)level, k);
-    }
+    check_levels(o, ROUNDS, one_round);
     return 0;
 }

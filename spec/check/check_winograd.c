@@ -172,10 +172,7 @@ static void check_passes(check_options *o) { (void)o; }
 
 int check_winograd(check_options *o) {
     if (o->bench || !check_wanted(o, "winograd")) return 0;
-    for (int level = PK_ISA_GENERIC; level < PK_ISA_COUNT; level++) {
-        const pk_kernels *k = pk_kernels_at((pk_isa_level)level);
-        for (int i = 0; k && i < ROUNDS; i++) one_round(o, (pk_isa_level)level, k);
-    }
+    check_levels(o, ROUNDS, one_round);
     check_passes(o);
     return 0;
 }

@@ -93,6 +93,13 @@ bool check_release_all(check_options *o) {
 
 /* ---- time ---- */
 
+void check_levels(check_options *o, int rounds, check_round *round) {
+    for (int level = PK_ISA_GENERIC; level < PK_ISA_COUNT; level++) {
+        const pk_kernels *k = pk_kernels_at((pk_isa_level)level);
+        for (int i = 0; k && i < rounds; i++) round(o, (pk_isa_level)level, k);
+    }
+}
+
 double check_seconds(void) {
     return 1e-9 * (double)pk_clock_ns();
 }

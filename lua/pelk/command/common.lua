@@ -67,7 +67,7 @@ local about = {
 
 local other_names = { IMNET = "image_folder", CIFAR = "cifar100" }
 
---- What is known of the data set of the flags.
+--- What is known of the data set of the flags; v.data_set becomes pelk's name of it.
 function common.about(v)
   v.data_set = other_names[v.data_set] or v.data_set or v.data_path and "image_folder"
   local names = {}

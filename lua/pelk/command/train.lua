@@ -212,10 +212,8 @@ end
 local function write_command(v)
   if not v.output_dir then return end
   local run, message = Run.open(v.output_dir)
-  if run and run:has_state() then return end
-  local ok = run ~= nil
-  if ok then ok, message = core.write_file(run:path("command.json"), json.encode(v) .. "\n") end
-  if not ok then error(message, 0) end
+  if not run then error(message, 0) end
+  if not run:has_state() then run:write("command.json", json.encode(v) .. "\n") end
 end
 
 local function loaders(v, known)

@@ -37,16 +37,9 @@ local function corners(height, width, size)
   return { { bottom // 2, right // 2 }, { 0, 0 }, { 0, right }, { bottom, 0 }, { bottom, right } }
 end
 
-local JOINED = 15 -- concat takes 16 things
-
 local function mirrored(x)
-  local mirror
-  for right = x:size(3), 1, -JOINED do
-    local columns = { mirror }
-    for i = right, math.max(1, right - JOINED + 1), -1 do columns[#columns + 1] = x:narrow(3, i, 1) end
-    columns[#columns + 1] = { dim = 3 }
-    mirror = core.ops.concat(table.unpack(columns))
-  end
+  local width, mirror = x:size(3), core.empty(x:shape())
+  for i = 1, width do mirror:narrow(3, i, 1):copy_(x:narrow(3, width + 1 - i, 1)) end
   return mirror
 end
 

@@ -171,10 +171,7 @@ function Trainer:train_epoch()
     at.seconds = before + asked - began
     if not goes_on then return false end
   end
-  if waiting.ended then
-    update.drop(self)
-    return false
-  end
+  if waiting.ended and self:must_stop() then return false end
   if update.finish(self) then self:after_update() end
   if at.seen == 0 and at.skipped == 0 then error("train: the training loader gave no batch", 0) end
   bar:finish()
