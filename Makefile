@@ -56,7 +56,7 @@ LUA_OBJ   := $(LUA_C:csrc/%.c=$(BUILD)/obj/%.o)
 CHECK_C   := $(wildcard spec/check/*.c)
 CHECK_OBJ := $(CHECK_C:spec/check/%.c=$(BUILD)/obj/check/%.o)
 
-.PHONY: all help deps demo test check spec lint asan tsan fuzz corpora bench recipe repl install clean FORCE
+.PHONY: all help deps demo test check spec lint asan tsan wide fuzz corpora bench recipe repl install clean FORCE
 all: $(BUILD)/pelk/core.so
 
 $(BUILD)/pelk/core.so: $(OBJ) $(LUA_OBJ)
@@ -132,6 +132,7 @@ help:
 	@echo 'make bench      time the kernels and networks: a table, and $(BUILD)/bench.csv'
 	@echo 'make recipe     one recipe in pelk and in PyTorch: the same accuracy? (LIMIT=60000 images, EPOCHS=2)'
 	@echo 'make asan       the checks and specs under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make wide       the checks at the width of AVX-512 in the compiler'\''s vectors: for machines without it'
 	@echo 'make fuzz       the readers of tensors by libFuzzer (clang), for FUZZ_SECONDS=60'
 	@echo 'make corpora    all readers over the hostile files of Pillow, libpng ... (FOLDERS=, or from Debian sources)'
 	@echo 'make tsan       the loader threads under ThreadSanitizer'
@@ -179,6 +180,12 @@ fuzz:
 tsan:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/tsan CFLAGS='-g -O1 -fsanitize=thread' KERNEL_CFLAGS=-O1 build/tsan/check
 	@for part in feed pool mlp; do TSAN_OPTIONS=halt_on_error=1 build/tsan/check --only $$part || exit 1; done
+
+# The bodies at AVX-512's width and number of registers, in the compiler's vectors: for machines without it.
+wide:
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/wide CFLAGS='-O2 -DPK_WIDE' \
+	  LEVELS='generic avx512' FLAGS_avx512='-mavx2 -mfma -Wno-psabi -DPK_VEC_WIDE' build/wide/check
+	build/wide/check
 
 corpora: all
 	@BUILD='$(BUILD)' LUA='$(LUA)' sh spec/corpora/run.sh $(FOLDERS)

@@ -19,7 +19,10 @@ bool pk_isa_supported(pk_isa_level level) {
     case PK_ISA_AVX2:
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
-#ifdef PK_HAVE_avx512
+#if defined PK_HAVE_avx512 && defined PK_WIDE
+    case PK_ISA_AVX512:
+        return true; /* in the compiler's vectors */
+#elif defined PK_HAVE_avx512
     case PK_ISA_AVX512:
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&

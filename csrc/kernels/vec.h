@@ -3,6 +3,7 @@
  *   VL                    lanes of a vector (generic 4, avx2 8, avx512 16, neon 4)
  *   VREGS                 vector registers
  *   vf, vi                VL floats, VL int32
+ *   V_HOLD(v)             keep a loaded vector in a register: compilers like to load it again for each of its uses
  *   v_load(p) v_store(p, v)          unaligned
  *   v_load_u8(p)          VL bytes as floats
  *   v_load_n(p, n) v_store_n(p, v, n)  the first n (0..VL) lanes; loaded lanes past n are 0; nothing else is touched
@@ -27,7 +28,9 @@
 
 #define PK_INLINE static inline __attribute__((always_inline, unused))
 
-#if defined(__AVX512F__)
+#if defined(PK_VEC_WIDE)
+#include "kernels/vec_generic.h"
+#elif defined(__AVX512F__)
 #include "kernels/vec_avx512.h"
 #elif defined(__AVX2__)
 #include "kernels/vec_avx2.h"

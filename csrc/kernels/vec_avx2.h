@@ -3,6 +3,7 @@
 
 #define VL 8
 #define VREGS 16
+#define V_HOLD(v) __asm__("" : "+x"(v))
 typedef __m256 vf;
 typedef __m256i vi;
 typedef __m256 vm;

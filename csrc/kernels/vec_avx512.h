@@ -3,6 +3,7 @@
 
 #define VL 16
 #define VREGS 32
+#define V_HOLD(v) __asm__("" : "+v"(v))
 typedef __m512 vf;
 typedef __m512i vi;
 typedef __mmask16 vm;

@@ -1,23 +1,34 @@
-/* The vector vocabulary for any machine: the compiler's vectors of four floats. Included by vec.h only. */
+/* The vector vocabulary for any machine: the compiler's vectors, of four floats; or, to run on any machine what the bodies
+ * do with AVX-512's width and registers (`make wide`), of sixteen. Included by vec.h only. */
+#ifdef PK_VEC_WIDE
+#define VL 16
+#define VREGS 32
+#else
 #define VL 4
 #define VREGS 16
-typedef float vf __attribute__((vector_size(16)));
-typedef int32_t vi __attribute__((vector_size(16)));
+#endif
+#define V_HOLD(v) (void)(v)
+typedef float vf __attribute__((vector_size(4 * VL)));
+typedef int32_t vi __attribute__((vector_size(4 * VL)));
 typedef vi vm;
 
 PK_INLINE vf v_load(const float *p) { vf v; memcpy(&v, p, sizeof v); return v; }
 PK_INLINE void v_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
-PK_INLINE vf v_load_u8(const uint8_t *p) { return (vf){p[0], p[1], p[2], p[3]}; }
 PK_INLINE vf v_load_n(const float *p, int n) {
-    vf v = {0, 0, 0, 0};
+    vf v = {0};
     for (int i = 0; i < n; i++) v[i] = p[i];
     return v;
 }
 PK_INLINE void v_store_n(float *p, vf v, int n) {
     for (int i = 0; i < n; i++) p[i] = v[i];
 }
-PK_INLINE vf v_set1(float x) { return (vf){x, x, x, x}; }
-PK_INLINE vf v_zero(void) { return (vf){0, 0, 0, 0}; }
+PK_INLINE vf v_load_u8(const uint8_t *p) {
+    vf v = {0};
+    for (int i = 0; i < VL; i++) v[i] = p[i];
+    return v;
+}
+PK_INLINE vf v_zero(void) { return (vf){0}; }
+PK_INLINE vf v_set1(float x) { return x - v_zero(); } /* x - 0 is x, -0 too */
 PK_INLINE vf v_add(vf a, vf b) { return a + b; }
 PK_INLINE vf v_sub(vf a, vf b) { return a - b; }
 PK_INLINE vf v_mul(vf a, vf b) { return a * b; }
@@ -28,7 +39,10 @@ PK_INLINE vf v_max(vf a, vf b) { return v_select(a > b, a, b); }
 PK_INLINE vf v_min(vf a, vf b) { return v_select(a < b, a, b); }
 PK_INLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; }
 PK_INLINE vf v_fnma(vf a, vf b, vf c) { return c - a * b; }
-PK_INLINE vf v_sqrt(vf a) { return (vf){sqrtf(a[0]), sqrtf(a[1]), sqrtf(a[2]), sqrtf(a[3])}; }
+PK_INLINE vf v_sqrt(vf a) {
+    for (int i = 0; i < VL; i++) a[i] = sqrtf(a[i]);
+    return a;
+}
 PK_INLINE vf v_abs(vf a) { return (vf)((vi)a & 0x7fffffff); }
 PK_INLINE vf v_neg(vf a) { return -a; }
 PK_INLINE vf v_round(vf a) { /* adding 1.5 * 2^23 rounds to nearest even where |a| < 2^22; larger stay */
@@ -38,9 +52,18 @@ PK_INLINE vf v_round(vf a) { /* adding 1.5 * 2^23 rounds to nearest even where |
 PK_INLINE vf v_pow2(vf a) { return (vf)((__builtin_convertvector(a, vi) + 127) << 23); }
 PK_INLINE vf v_exponent(vf a) { return __builtin_convertvector(((vi)a >> 23) - 127, vf); }
 PK_INLINE vf v_mantissa(vf a) { return (vf)(((vi)a & 0x007fffff) | 0x3f800000); }
-PK_INLINE vf v_zip_lo(vf a, vf b) { return (vf){a[0], b[0], a[1], b[1]}; }
-PK_INLINE vf v_zip_hi(vf a, vf b) { return (vf){a[2], b[2], a[3], b[3]}; }
-PK_INLINE float v_sum(vf a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+PK_INLINE vf v_zip(vf a, vf b, int from) {
+    vf v = {0};
+    for (int i = 0; i < VL / 2; i++) v[2 * i] = a[from + i], v[2 * i + 1] = b[from + i];
+    return v;
+}
+PK_INLINE vf v_zip_lo(vf a, vf b) { return v_zip(a, b, 0); }
+PK_INLINE vf v_zip_hi(vf a, vf b) { return v_zip(a, b, VL / 2); }
+PK_INLINE float v_sum(vf a) {
+    for (int half = VL / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) a[i] += a[half + i];
+    return a[0];
+}
 PK_INLINE float v_hmax(vf a) {
     float m = a[0];
     for (int i = 1; i < VL; i++) m = a[i] > m ? a[i] : m;

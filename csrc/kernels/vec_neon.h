@@ -3,6 +3,7 @@
 
 #define VL 4
 #define VREGS 32
+#define V_HOLD(v) __asm__("" : "+w"(v))
 typedef float32x4_t vf;
 typedef int32x4_t vi;
 typedef uint32x4_t vm;

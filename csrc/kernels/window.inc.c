@@ -62,7 +62,7 @@ PK_INLINE void taps_run(const int X, const int J, const float *from, const float
     UNROLL for (int j = 0; j < J; j++) weight[j] = v_load(weights + j * VL);
     UNROLL for (int i = 0; i < X + J - 1; i++) {
         vf b = v_load(from + i * VL);
-        WIN_HOLD(b);
+        V_HOLD(b);
         UNROLL for (int j = 0; j < J; j++)
             if (i >= j && i - j < X) acc[i - j] = v_fma(b, weight[j], acc[i - j]);
     }

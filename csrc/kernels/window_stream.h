@@ -25,17 +25,6 @@
 #endif
 #define UNROLL _Pragma("GCC unroll 20")
 
-/* Hold a loaded vector in a register: compilers like to load it again for each of its uses. */
-#if defined(__AVX512F__)
-#define WIN_HOLD(v) __asm__("" : "+v"(v))
-#elif defined(__AVX2__)
-#define WIN_HOLD(v) __asm__("" : "+x"(v))
-#elif defined(PK_VEC_NEON)
-#define WIN_HOLD(v) __asm__("" : "+w"(v))
-#else
-#define WIN_HOLD(v) (void)(v)
-#endif
-
 /* Keep a pointer as it is, so that places are constant displacements from it and not a register each. */
 #if defined(__GNUC__)
 #define WIN_POINT(p) __asm__("" : "+r"(p))

@@ -38,7 +38,7 @@ PK_INLINE void win_columns(vf tile[TILE_R][TILE_WIDE], const int R, const int X,
             vf b;
             if (by) {
                 WIN_SEE(seen[x + by], one, at, x + by);
-                WIN_HOLD(seen[x + by]);
+                V_HOLD(seen[x + by]);
                 b = v_add(seen[x], seen[x + by]);
             } else {
                 WIN_SEE(b, one, at, x);
@@ -51,7 +51,7 @@ PK_INLINE void win_columns(vf tile[TILE_R][TILE_WIDE], const int R, const int X,
                 WIN_SEE(other, three, at, x);
                 b = v_add(b, other);
             }
-            if (R > 1 && parts == 1) WIN_HOLD(b);
+            if (R > 1 && parts == 1) V_HOLD(b);
             UNROLL for (int r = 0; r < R; r++) WIN_PRODUCT(tile[r][x], weight[r], b);
         }
         UNROLL for (int r = 0; WIN_WGRAD && r < R; r++) v_store(w[r] + j * VL, weight[r]);
@@ -71,7 +71,7 @@ PK_INLINE int win_runs(vf tile[TILE_R][TILE_WIDE], const int R, const int X, con
         UNROLL for (int i = 0; i < X + J - 1; i++) {
             vf b;
             WIN_SEE(b, from, at, i);
-            WIN_HOLD(b);
+            V_HOLD(b);
             UNROLL for (int j = 0; j < J; j++) {
                 const int x = i - j;
                 if (x < 0 || x >= X) continue;

@@ -20,7 +20,7 @@ PK_INLINE void taps_sum_run(const int X, const int J, const float *from, float *
     UNROLL for (int j = 0; j < J; j++) acc[j] = v_load(sums + j * VL);
     UNROLL for (int i = 0; i < X + J - 1; i++) {
         vf b = v_load(from + i * VL);
-        WIN_HOLD(b);
+        V_HOLD(b);
         UNROLL for (int j = 0; j < J; j++)
             if (i >= j && i - j < X) acc[j] = v_fma(b, d[i - j], acc[j]);
     }
