@@ -24,6 +24,7 @@ threads="1 $(nproc 2>/dev/null || echo 1)"
 [ "$(nproc 2>/dev/null || echo 1)" -gt 1 ] || threads=1
 # shellcheck disable=SC2086  # words
 "$LUA" spec/bench/bench.lua "$python" "$commit" "$BUILD/bench.csv" "${ONLY:-}" $threads
+"$LUA" spec/bench/threads.lua "$BUILD/threads.csv" "${threads##* }"
 "$LUA" spec/bench/passes.lua "$BUILD/passes.csv"
 "$LUA" spec/bench/data.lua "$pillow" "$BUILD/data.csv"
 "$LUA" spec/bench/curve.lua "$python" "$BUILD/curve.csv" "$BUILD/kernel-size.png"
