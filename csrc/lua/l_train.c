@@ -28,6 +28,16 @@ static int confusion(lua_State *L) {
     return 0;
 }
 
+/*** row_losses(logits, labels) -> float32 {N}: the cross entropy of each row. */
+static int row_losses(lua_State *L) {
+    pk_status status;
+    pk_tensor *losses = NULL;
+    L_RETRY(L, status, pk_row_losses(l_check_tensor(L, 1), l_check_tensor(L, 2), &losses));
+    l_check(L, status);
+    l_push_tensor(L, losses);
+    return 1;
+}
+
 /*** crc32c(bytes) -> integer */
 static int crc32c(lua_State *L) {
     size_t n;
@@ -127,8 +137,8 @@ static int make_dir(lua_State *L) {
     return 1;
 }
 
-static const luaL_Reg functions[] = {{"topk_hits", topk_hits}, {"confusion", confusion}, {"crc32c", crc32c},
-                                     {"random_state", random_state},
+static const luaL_Reg functions[] = {{"topk_hits", topk_hits}, {"confusion", confusion}, {"row_losses", row_losses},
+                                     {"crc32c", crc32c}, {"random_state", random_state},
                                      {"set_random_state", set_random_state}, {"terminal", terminal},
                                      {"make_dir", make_dir}, {"sleep", sleep_for}, {"with_signals", with_signals},
                                      {"signal_seen", signal_seen}, {"interruptible", interruptible}, {NULL, NULL}};

@@ -1,5 +1,7 @@
-/* Counting right answers. */
+/* Counting right answers, and what each answer costs. */
 #include "train/metrics.h"
+
+#include "kernels/kernels.h"
 
 static bool hit(const float *row, int64_t classes, int64_t label, int64_t k) {
     float mine = row[label];
@@ -64,4 +66,19 @@ pk_status pk_confusion(pk_tensor *logits, pk_tensor *labels, pk_tensor *matrix) 
     pk_tensor_release(rows);
     pk_tensor_written(matrix);
     return PK_OK;
+}
+
+pk_status pk_row_losses(pk_tensor *logits, pk_tensor *labels, pk_tensor **losses) {
+    PK_TRY(check_pair("row_losses", logits, labels));
+    pk_tensor *rows;
+    PK_TRY(pk_tensor_contiguous(logits, &rows));
+    int64_t n = logits->shape[0], classes = logits->shape[1];
+    pk_status status = pk_tensor_zeros(PK_FLOAT32, 1, &n, losses);
+    for (int64_t i = 0; i < n && status == PK_OK; i++) {
+        const float *row = pk_f32(rows) + i * classes;
+        int64_t label = pk_i32(labels)[i * labels->stride[0]] - 1;
+        pk_f32(*losses)[i] = (float)(pk_k()->log_sum_exp(classes, row) - (double)row[label]);
+    }
+    pk_tensor_release(rows);
+    return status;
 }

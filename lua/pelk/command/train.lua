@@ -37,6 +37,7 @@ command.flags = common.join(common.model_flags, common.data_flags, {
   flag("recipe", "string", nil, "values of a paper: " .. table.concat(recipes.list(), ", ")),
   flag("recipe_help", "string", nil, "print a recipe with the source of every value, and end"),
   flag("epochs", "integer", 10, "epochs"),
+  flag("sampling", "number", nil, "share of the images of an epoch, drawn by importance; counted as an epoch"),
   flag("update_freq", "integer", 1, "batches an update: gradients are accumulated"),
   flag("opt", "string", "adamw", "optimiser", "adamw sgd lamb"),
   flag("lr", "number", 4e-3, "learning rate"),
@@ -249,6 +250,7 @@ function command.run(v, given)
     schedule = { kind = v.sched, warmup_epochs = v.warmup_epochs, min_lr = v.min_lr,
       decay_epochs = v.sched == "step" and v.decay_epochs or nil,
       decay_rate = v.sched == "step" and v.decay_rate or nil },
+    sampling = v.sampling and { keep = v.sampling } or nil,
     loss = { label_smoothing = v.smoothing, weight = v.class_weights and "balanced" or nil }, sparse = sparse(v),
     ema = v.model_ema and { decay = v.model_ema_decay, warmup = v.model_ema_warmup, publish = v.model_ema_publish }
       or nil,

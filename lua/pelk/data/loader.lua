@@ -92,12 +92,12 @@ end
 
 -- for x, y, number in loader:epoch(n, start_batch): that epoch, from that batch on (1 by default). A picture that
 -- cannot be read raises, or is left out of its batch (data.image_folder's broken). wait_seconds grows by the time spent
--- waiting.
-function Loader:epoch(n, start_batch)
+-- waiting. rows (int32, of the pictures' source): what the epoch is made of, in this order, instead of the data set.
+function Loader:epoch(n, start_batch, rows)
   n = check_number("epoch", n, 0)
   local first = check_number("start_batch", start_batch or 1, 1) - 1
   local ds = self.ds
-  local rows = core.epoch_order(ds.rows or ds.n, self.shuffle, self.seed, n)
+  rows = rows or core.epoch_order(ds.rows or ds.n, self.shuffle, self.seed, n)
   local feed = core.feed(ds:source(), ds.y, rows, self.transforms, self.batch, first, self.drop_last, self.seed, n,
     self.workers, self.prefetch, ds.broken == "skip", self.bytes)
   local known, over = 0, false

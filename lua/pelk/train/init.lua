@@ -6,6 +6,7 @@ local options = require("pelk.options")
 local show = require("pelk.show")
 local History = require("pelk.train.history")
 local Run = require("pelk.train.run")
+local Sampled = require("pelk.train.sampling")
 local Trainer = require("pelk.train.trainer")
 local evaluate = require("pelk.train.evaluate")
 local masks = require("pelk.train.masks")
@@ -25,6 +26,7 @@ local rules = {
   clip_grad = { "number" },
   ema = { "table|boolean" },
   sparse = { "table" },
+  sampling = { "table|boolean" },
   mixup = { "table|boolean" },
   nonfinite = { "string", "stop" },
   out = { "string" },
@@ -119,7 +121,11 @@ local function begin(given)
   local o = options.read("train", given, rules)
   check(o)
   if o.seed then core.manual_seed(o.seed) end
-  local self = setmetatable({ o = o, model = o.model, run = open_run(o), loss = parts.loss(o),
+  local loss, sampling = parts.loss(o), Sampled.begin(o)
+  if sampling then
+    o.train, loss = sampling, function(logits, y) return sampling:loss(logits, y) end
+  end
+  local self = setmetatable({ o = o, model = o.model, run = open_run(o), loss = loss, sampling = sampling,
     mixup = parts.mixup(o),
     history = History.new(), batches = o.train:batches(), at = fresh(), began = core.clock(), saved = core.clock(),
     elapsed_before = 0.0, saved_updates = 0, save_seconds = 0.0 }, Trainer)
@@ -163,6 +169,9 @@ end
 --   sparse (what sparse.attach gives, or options for it: total_steps
 --   is the run's then, and SNIP gets the first batch, snip_batches=n: the first n; history.sparse is the masks' object,
 --   log.jsonl has its report, last.sparse.safetensors is the compact file),
+--   sampling={keep=0.5, uniform=0.5} (true: these): importance sampling. An epoch is this share of the images, drawn by
+--   their last losses, `uniform` of the probability regardless of them; weights make up for it in the loss, and the
+--   training accuracy is that of what was drawn,
 --   mixup={mixup_alpha=0.8, cutmix_alpha=1, prob=1, switch_prob=0.5, label_smoothing=0.1} (options of data.mixup, or
 --   what it gives; true: these): labels become soft targets,
 --   nonfinite="stop"|"skip"|"rollback": what follows a loss or gradient that is NaN or infinite. The weights never take

@@ -108,13 +108,18 @@ local function collect(parts, counters)
     for name, t in pairs(masks) do tensors[#tensors + 1] = { "sparse." .. name, t } end
     counters.sparse = about
   end
+  if parts.sampling then
+    local drawn, about = parts.sampling:state()
+    for name, t in pairs(drawn) do tensors[#tensors + 1] = { "sampling." .. name, t } end
+    counters.sampling = about
+  end
   table.sort(tensors, function(a, b) return a[1] < b[1] end)
   counters.random = { core.random_state() }
   return tensors
 end
 
 --- Write a checkpoint.
--- @tab parts model, optimizer; ema, sparse (something with state() and load_state())
+-- @tab parts model, optimizer; ema, sparse, sampling (something with state() and load_state())
 -- @tab counters plain values; counters.batches_seen numbers it
 function Run:save_state(parts, counters)
   local tensors = collect(parts, counters)
@@ -142,6 +147,10 @@ local function put(parts, tensors, counters)
     error(parts.sparse and "the run had no masks (sparse)" or "the run had masks: sparse is wanted", 0)
   end
   if parts.sparse then parts.sparse:load_state(named(tensors, "sparse."), counters.sparse) end
+  if (parts.sampling ~= nil) ~= (counters.sampling ~= nil) then
+    error(parts.sampling and "the run had no sampling" or "the run had sampling: it is wanted", 0)
+  end
+  if parts.sampling then parts.sampling:load_state(named(tensors, "sampling."), counters.sampling) end
   core.set_random_state(counters.random[1], counters.random[2])
 end
 
