@@ -22,7 +22,7 @@ local function objective(params, trial)
   pelk.manual_seed(params.seed)
   local model = pelk.models.create("pelk_nano", params.model)
   trial:train {
-    model = model, epochs = settings.epochs, seed = params.seed,
+    model = model, epochs = params.epochs, seed = params.seed,
     train = pelk.data.loader(train_set, { batch = 64, shuffle = true, seed = params.seed, transforms = scale }),
     val = pelk.data.loader(test_set, { batch = 250, transforms = scale }),
     optimizer = { name = "adamw", lr = 4e-3, weight_decay = 0.05 },
@@ -35,7 +35,8 @@ local results = sweep {
   space = {
     model = { depths = { 1, 1, 1 }, dims = { 24, 48, 96 }, layer_scale = 1, init = "fan_in",
       kernels = sweep.choice { { 7, 7, 7 }, { 15, 15, 7 }, { 31, 15, 7 } }, radius = sweep.choice { 1, 2 } },
-    seed = sweep.integer(1, settings.seeds),
+    seed = sweep.integer(1, settings.seeds), -- and what else a trial's result depends on: another number, another trial
+    epochs = settings.epochs, images = settings.images, tests = settings.tests,
   },
   pruner = settings.prune and sweep.asha { reduction = 3 } or nil,
   dry_run = settings.plan,

@@ -134,26 +134,31 @@ local known_sets = {
 }
 local folder_set = { channels = 3, mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 } }
 
-local function read_set(split, n)
+local function read_set(split, n, classes)
   local name = settings.train
   local ds, message
   if known_sets[name] then
     ds, message = pelk.data[name]({ split = split, root = settings.root ~= "" and settings.root or nil })
   else
-    ds, message = pelk.data.image_folder({ root = name, split = split == "train" and "train" or "val" })
+    local folder = split == "train" and "train" or "val"
+    ds, message = pelk.data.image_folder({ root = name, split = folder, classes = classes })
   end
   if not ds then
     io.stderr:write(tostring(message), "\n")
     os.exit(1)
   end
-  return ds:take(math.min(n, ds:size()))
+  if n >= ds:size() then return ds end
+  return known_sets[name] and ds:take(n) or (ds:split(n / ds:size(), 0)) -- a folder's first are of one class
 end
 
 local sets -- read once
 
 -- Test accuracy of the row's model after a training.
 local function train_row(row, spec)
-  sets = sets or { train = read_set("train", settings.limit), test = read_set("test", settings.tests) }
+  if not sets then
+    local train = read_set("train", settings.limit)
+    sets = { train = train, test = read_set("test", settings.tests, train.classes) }
+  end
   local about = known_sets[settings.train] or folder_set
   local size = about.size or row[5]
   local scale = { t.to_float(), t.normalize({ mean = about.mean, std = about.std }) }

@@ -101,22 +101,26 @@ function example.seconds(history)
   return sum
 end
 
---- Some steps of AdamW over batches of a loader, as many as there are at most; the mean loss of the last ten.
+--- Some steps of AdamW over batches of a loader, epoch after epoch; the mean loss of the last ten.
 -- after(), when given, is called behind each step.
 function example.fit(model, loader, steps, lr, after)
   local pelk = require("pelk")
   local optimizer = pelk.optim.adamw(model, { lr = lr, weight_decay = 0.05 })
   local recent, step, sum = {}, 0, 0
   model:train()
-  for x, y in loader:epoch(1) do
-    if step == steps then break end
-    step = step + 1
-    local loss = pelk.ops.cross_entropy(model(x), y)
-    optimizer:zero_grad()
-    loss:backward()
-    optimizer:step()
-    if after then after() end
-    recent[step % 10 + 1] = loss:item()
+  local epoch = 0
+  while step < steps do
+    epoch = epoch + 1
+    for x, y in loader:epoch(epoch) do
+      step = step + 1
+      local loss = pelk.ops.cross_entropy(model(x), y)
+      optimizer:zero_grad()
+      loss:backward()
+      optimizer:step()
+      if after then after() end
+      recent[step % 10 + 1] = loss:item()
+      if step == steps then break end
+    end
   end
   for _, loss in pairs(recent) do sum = sum + loss end
   return sum / math.min(step, 10)

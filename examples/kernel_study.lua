@@ -38,7 +38,7 @@ local function objective(params, trial)
   pelk.manual_seed(params.seed)
   local model = build(params)
   trial:model(model, { image_size = params.size })
-  trial:train { model = model, train = train, epochs = settings.epochs, seed = params.seed, progress = false,
+  trial:train { model = model, train = train, epochs = params.epochs, seed = params.seed, progress = false,
     optimizer = { name = "adamw", lr = 4e-3, weight_decay = 0.05 },
     schedule = { kind = "cosine", warmup_epochs = 0.5 }, loss = { label_smoothing = 0.05 } }
   local top1 = pelk.evaluate(model, test, { progress = false }).top1
@@ -48,7 +48,8 @@ end
 local results = sweep {
   dir = settings.out, name = "kernel size, fine radius, position embedding", workers = settings.workers, threads = 1,
   space = { kernel = sweep.choice { 7, 15, 31 }, radius = sweep.choice { 1, 3 },
-    position = sweep.choice { "off", "valid" }, size = sweep.choice { 28, 42 }, seed = sweep.choice { 1, 2, 3 } },
+    position = sweep.choice { "off", "valid" }, size = sweep.choice { 28, 42 }, seed = sweep.choice { 1, 2, 3 },
+    epochs = settings.epochs, images = settings.images, tests = settings.tests },
   objective = objective,
 }
 

@@ -129,6 +129,24 @@ describe("graphs", function()
     a:fill_(3)
     raises("changed in place", y.backward, y)
   end)
+
+  it("notice what was written into a result that the gradient is made of", function()
+    local x = pelk.ones(2):requires_grad_()
+    local y = x:exp()
+    local sum = y:sum()
+    y:detach():fill_(0)
+    raises("the result of exp %({2}%).* was changed in place", sum.backward, sum)
+  end)
+
+  it("take a tensor's own gradient as a gradient", function()
+    for _, from in ipairs({ function(x) return x end, function(x) return x + 0 end }) do
+      local x = pelk.ones(2):requires_grad_()
+      local y = (x * 3):sum()
+      y:backward()
+      from(x):backward(x.grad)
+      assert.same({ 6, 6 }, x.grad:tolist())
+    end
+  end)
 end)
 
 describe("no_grad", function()

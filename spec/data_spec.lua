@@ -566,6 +566,24 @@ describe("loaders", function()
     raises("start_batch must be", data.loader(ds).epoch, data.loader(ds), 1, 0)
   end)
 
+  it("take a batch of any size, and rows that are theirs", function()
+    local loader = data.loader(ds, { batch = math.maxinteger })
+    assert.equal(1, #loader)
+    assert.equal(ds:size(), #labels_of(loader()))
+    local rows, seen = pelk.tensor({ 1, 2, 3 }, { 3 }, { dtype = "int32" }), 0
+    for _ in data.loader(ds, { batch = 1 }):epoch(0, 1, rows) do
+      rows:fill_(2000000000)
+      seen = seen + 1
+    end
+    assert.equal(3, seen)
+    raises("row 2000000000", data.loader(ds).epoch, data.loader(ds), 0, 1, rows)
+  end)
+
+  it("weigh classes so that the mean over the items is 1, where some have none", function()
+    local y = pelk.tensor({ 1, 1, 1, 3 }, { 4 }, { dtype = "int32" })
+    assert.same({ 4 / 6, 0, 2 }, data.tensors(pelk.rand(4, 2), y):class_weights():to("float32"):flat())
+  end)
+
   it("say how a loop over them is written", function()
     local loader = data.loader(ds, { batch = 8 })
     raises("for x, y in loader%(%) do", function()

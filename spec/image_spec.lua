@@ -394,6 +394,22 @@ describe("a packed cache", function()
       local packed = assert(data.cache(ds, { path = dir .. "/h.pictures", transforms = { T.resize { size = 4 } } }))
       assert.same({ 3, 4, 5 }, packed:class_counts())
     end)
+    local stops = assert(data.image_folder { root = make_folder("packstop", true) })
+    refuses("", data.cache(stops, { path = dir .. "/s.pictures", transforms = { T.resize { size = 4 } } }))
+  end)
+
+  it("is of these labels and of these values", function()
+    local ds, paths, labels = assert(data.image_folder { root = make_folder("packlist") }), {}, {}
+    for i = 1, 4 do paths[i], labels[i] = ds:path(i), i % 2 + 1 end
+    local o = { path = dir .. "/l.pictures", transforms = { T.resize { size = 4 } } }
+    assert.same({ 2, 1, 2, 1 }, assert(data.cache(data.pictures { paths = paths, labels = labels }, o)).y:flat())
+    labels[1] = 1
+    assert.same({ 1, 1, 2, 1 }, assert(data.cache(data.pictures { paths = paths, labels = labels }, o)).y:flat())
+    local y = pelk.tensor({ 1, 2 }, { 2 }, { dtype = "int32" })
+    for value = 7, 8 do
+      local x = pelk.full({ 2, 4, 4, 1 }, value, { dtype = "uint8" })
+      assert.equal(value, assert(data.cache(data.tensors(x, y), { path = dir .. "/v.pictures" })).x[1][1][1][1]:item())
+    end
   end)
 end)
 

@@ -221,6 +221,12 @@ describe("optimisers", function()
       layer("head.fc.weight", count + 1)
       if model == "pelk_small" then layer("stages.2.position", 3) end
     end
+    local frozen = pelk.models.create("convnext_tiny", small)
+    frozen:freeze("^stages%.0")
+    for _, p in ipairs(pelk.optim.adamw(frozen, { layer_decay = 0.7 }):parameters()) do
+      if p.name == "stages.2.blocks.2.gamma" then assert(math.abs(p.lr_scale - 0.7 ^ 4) < 1e-12) end
+      if p.name == "stages.1.blocks.0.gamma" then assert(math.abs(p.lr_scale - 0.7 ^ 5) < 1e-12) end
+    end
     local m = pelk.nn.Sequential(pelk.nn.Linear(2, 2), pelk.nn.Lambda(function(x) return x end), pelk.nn.Linear(2, 2))
     local p = pelk.optim.sgd(m, { layer_decay = 0.5 }):parameters()
     assert.are.same({ 0.5, 0.5, 1, 1 }, { p[1].lr_scale, p[2].lr_scale, p[3].lr_scale, p[4].lr_scale })

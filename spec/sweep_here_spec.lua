@@ -219,6 +219,31 @@ describe("a sweep", function()
     assert.equal(whole.metrics.train_loss, again.metrics.train_loss)
   end)
 
+  it("tells such epochs before later ones", function()
+    local failed = false
+    local function train(_, trial)
+      pelk.manual_seed(1)
+      local set = pelk.data.tensors(pelk.randn { 16, 4 }, pelk.ones({ 16 }, { dtype = "int32" }))
+      trial:train { model = pelk.nn.Linear { in_features = 4, out_features = 3 }, epochs = 4, seed = 1,
+        train = pelk.data.loader(set, { batch = 8, seed = 1 }), optimizer = { name = "sgd", lr = 0.1 }, save_steps = 1,
+        callbacks = { epoch = function(row)
+          if row.epoch == 2 and not failed then
+            failed = true
+            error("a callback that fails")
+          end
+        end } }
+    end
+    local given = { dir = dir .. "/late", space = {}, objective = train, progress = false, metric = "train_loss",
+      goal = "min", retry = true }
+    assert.equal("failed", sweep(given)[1].state)
+    local again = sweep(given)[1]
+    assert.equal("done", again.state)
+    local epochs = {}
+    for i, row in ipairs(again.curve) do epochs[i] = row.epoch end
+    assert.same({ 1, 2, 3, 4 }, epochs)
+    assert.equal(again.curve[4].value, again.value)
+  end)
+
   it("does not take up what a signal interrupted as done", function()
     local function objective(p, trial)
       if p.a == 2 and calls[2] == 1 then os.execute("kill -TERM $PPID") end

@@ -31,6 +31,27 @@ describe("a journal", function()
     end)
   end)
 
+  it("of several shares are merged in the order of time, once", function()
+    local sweep, journal = require("pelk.sweep"), require("pelk.sweep.journal")
+    local function event(what, id, time, more)
+      return ('{"event":"%s","id":"%s","time":%d%s}\n'):format(what, id, time, more or "")
+    end
+    local first = event("begin", "a", 10) .. event("end", "a", 11, ',"state":"failed"')
+    help.write(dir .. "/journal.1.jsonl", first)
+    help.write(path, event("begin", "a", 13) .. event("end", "a", 13, ',"state":"paused"') .. event("begin", "a", 13)
+      .. event("end", "a", 14, ',"state":"done","value":1'))
+    local before = journal.events(dir)
+    assert.are.equal("done", journal.fold(dir).a.state)
+    assert.are.equal(6, #before)
+    assert.are.equal(1, sweep.merge(dir))
+    assert.are.same(before, (journal.events(dir)))
+    assert.are.equal("done", journal.fold(dir).a.state)
+    help.write(dir .. "/journal.1.jsonl", first) -- a merge that was killed before it removed the share's
+    assert.are.same(before, (journal.events(dir)))
+    assert.are.equal(1, sweep.merge(dir))
+    assert.are.same(before, (journal.events(dir)))
+  end)
+
   it("cuts off a last line without an end, however long", function()
     for _, torn in ipairs({ "", "{", ("x"):rep(4095), ("x"):rep(4096), ("y"):rep(10000), "\0\0" }) do
       for _, whole in ipairs({ "", "\n", "first\n", ("z"):rep(5000) .. "\n" }) do

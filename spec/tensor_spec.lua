@@ -252,6 +252,52 @@ describe("in place", function()
     b:fill_(0)
     assert.equal(0.5, a[1][1]:item())
   end)
+
+  it("copies a part over another part of the same memory as if it had been read before", function()
+    for _, dtype in ipairs({ "float32", "int32", "uint8" }) do
+      local t = pelk.tensor({ 1, 2, 3, 4, 5 }, { 5 }, { dtype = dtype })
+      t[{ { 2, 5 } }] = t[{ { 1, 4 } }]
+      assert.same({ 1, 1, 2, 3, 4 }, t:tolist())
+      t[{ { 1, 4 } }] = t[{ { 2, 5 } }]
+      assert.same({ 1, 2, 3, 4, 4 }, t:tolist())
+    end
+    for _, n in ipairs({ 3, 300 }) do -- on one thread, and on several
+      local m = pelk.randn(n, n)
+      local turned = m:transpose():contiguous():clone()
+      m:copy_(m:transpose())
+      assert.is_true(m:equal(turned))
+    end
+    local long = pelk.rand(131073)
+    local before = long:clone()
+    long[{ { 2, 131073 } }] = long[{ { 1, 131072 } }]
+    assert.is_true(long:narrow(1, 2, 131072):equal(before:narrow(1, 1, 131072)))
+    local rows = pelk.randn(5, 4)
+    before = rows:clone()
+    rows[{ { 2, 5 }, { 1, 3 } }] = rows[{ { 1, 4 }, { 1, 3 } }]
+    assert.is_true(rows:narrow(1, 2, 4):narrow(2, 1, 3):equal(before:narrow(1, 1, 4):narrow(2, 1, 3)))
+    local wide = pelk.zeros(1, 3):expand(4, 3)
+    wide:copy_(pelk.arange(1, 12):reshape(4, 3)) -- the last of what falls on an element stays
+    assert.same({ 10, 11, 12 }, wide[1]:tolist())
+  end)
+
+  it("takes a shape by name, one number too, and no other name", function()
+    assert.same({ 6 }, pelk.ones(2, 3):reshape({ shape = 6 }):shape())
+    assert.same({ 1 }, pelk.ones(1):reshape({ shape = 1 }):shape())
+    assert.same({ 3, 2 }, pelk.ones(2, 3):reshape({ shape = { 3, 2 } }):shape())
+    raises("{shape = list}", pelk.ones(6).reshape, pelk.ones(6), { shpe = { 2, 3 } })
+    local t = pelk.ones(3, 3)
+    raises("dimension must be an integer", t.narrow, t, setmetatable({}, { __index = function() t:free() end }))
+    assert.same({ 3, 3 }, t:shape())
+  end)
+
+  it("has no sizes that do not fit, empty or not", function()
+    raises("too large a tensor", pelk.zeros, 0, 1 << 40, 1 << 40)
+    local x = pelk.zeros(1, 3, 3, 1)
+    raises("65536 is the most", pelk.ops.conv2d, x, pelk.zeros(0, 1 << 20, 1 << 20, 1), { padding = "same" })
+    raises("out of memory", pelk.ops.conv2d, x, pelk.zeros(0, 60000, 60000, 1), { padding = "same" })
+    local y = pelk.ops.conv2d(pelk.zeros(1, 3, 3, 0), pelk.zeros(2, 3, 3, 0), pelk.ones(2), { padding = 1 })
+    assert.equal(18, y:sum():item())
+  end)
 end)
 
 describe("comparing", function()

@@ -16,7 +16,7 @@ typedef struct pk_node {
     uint64_t number;          /* of creation: backward goes downward */
     pk_call call;             /* op, inputs (shape only where values are not needed), outputs, saved, needs */
     pk_edge edge[PK_MAX_IN];
-    unsigned version[PK_MAX_IN]; /* of the inputs' storage when saved */
+    unsigned version[PK_MAX_IN], version_out[PK_MAX_OUT]; /* of the inputs' and outputs' storage when saved */
     bool released;            /* backward has been through */
     struct pk_node *next;     /* in a list of nodes to free, or of a walk */
     pk_tensor *dout[PK_MAX_OUT]; /* what has arrived during a walk */

@@ -121,10 +121,11 @@ static pk_status accumulate(pk_tensor **slot, pk_tensor *g) {
     return status;
 }
 
-/* A leaf's gradient is its own memory (it may lie in an optimiser's arena and be seen from Lua). */
-static pk_status accumulate_leaf(pk_tensor *leaf, pk_tensor *g) {
+/* A leaf's gradient is its own memory (it may lie in an optimiser's arena and be seen from Lua). placed: g is that memory,
+ * written by an op. */
+static pk_status accumulate_leaf(pk_tensor *leaf, pk_tensor *g, bool placed) {
     pk_status status = PK_OK;
-    if (leaf->grad == g) { /* written where it belongs */
+    if (placed) {
         g->stale = false;
         pk_tensor_written(g);
     } else if (pk_tensor_grad(leaf)) {
@@ -170,7 +171,15 @@ static pk_status check_versions(const pk_node *n) {
         const pk_tensor *t = n->call.in[i];
         if (!t || !t->storage || !(n->call.op->needs_in >> i & 1)) continue;
         PK_RETURN_IF(atomic_load(&t->storage->version) != n->version[i], PK_EINVAL,
-                     "backward: input %s of %s (%s) was changed in place after it was used", n->call.op->args[i].name,
+                     "backward: input %s of %s (%s) was changed in place after it was used (or what it shares memory "
+                     "with: an optimiser keeps all parameters in one piece)",
+                     n->call.op->args[i].name, n->call.op->name, pk_shape_text(t));
+    }
+    for (int i = 0; i < n->call.nout; i++) {
+        const pk_tensor *t = n->call.out[i];
+        if (!t || !t->storage || !(n->call.op->needs_out >> i & 1)) continue;
+        PK_RETURN_IF(atomic_load(&t->storage->version) != n->version_out[i], PK_EINVAL,
+                     "backward: the result of %s (%s), which its gradient is made of, was changed in place",
                      n->call.op->name, pk_shape_text(t));
     }
     return PK_OK;
@@ -209,7 +218,7 @@ static pk_status step(pk_node *n) {
         else if (n->edge[i].node)
             status = accumulate(&n->edge[i].node->dout[n->edge[i].output], g);
         else
-            status = accumulate_leaf(n->edge[i].leaf, g);
+            status = accumulate_leaf(n->edge[i].leaf, g, g == c->target[i]);
     }
     return status;
 }
@@ -263,7 +272,7 @@ pk_status pk_backward(pk_tensor *t, pk_tensor *gradient) {
     if (t->node)
         status = walk(t->node, t->node_output, g);
     else
-        status = accumulate_leaf(t, pk_tensor_retain(g));
+        status = accumulate_leaf(t, pk_tensor_retain(g), false);
     pk_set_grad_enabled(was);
     pk_tensor_release(g);
     return status;

@@ -45,6 +45,7 @@ pk_status pk_node_new(const pk_call *c, pk_tensor *const *origin, pk_node **out)
     for (int i = 0; i < c->nout && status == PK_OK; i++) {
         bool values = (c->op->needs_out >> i & 1) != 0;
         status = values ? pk_tensor_alias(c->out[i], &n->call.out[i]) : pk_tensor_shape_only(c->out[i], &n->call.out[i]);
+        if (values && c->out[i]->storage) n->version_out[i] = atomic_load(&c->out[i]->storage->version);
     }
     if (status != PK_OK) {
         pk_node_release(n);

@@ -41,6 +41,7 @@ static void after_fork(void) {
     pthread_mutex_init(&caller, NULL);
     pool.started = 0;
     pool.busy = 0;
+    pool.next = pool.count = 0; /* of a job that another thread of the parent was in */
     pool.stop = false;
 }
 

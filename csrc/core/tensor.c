@@ -66,11 +66,14 @@ static pk_storage *storage_new(void *data, int64_t bytes) {
 static pk_status check_dims(int ndim, const int64_t *shape, pk_dtype dtype, int64_t *bytes) {
     PK_RETURN_IF(ndim < 0 || ndim > PK_MAX_DIMS, PK_EINVAL, "a tensor has 0 to %d dimensions, not %d", PK_MAX_DIMS, ndim);
     int64_t n = pk_dtype_size(dtype);
+    bool empty = false; /* strides and products of some of the sizes have to fit all the same */
     for (int d = 0; d < ndim; d++) {
         PK_RETURN_IF(shape[d] < 0, PK_EINVAL, "a dimension cannot be negative: %s", pk_dims_text(ndim, shape));
-        PK_RETURN_IF(!pk_mul_ok(n, shape[d], &n), PK_EINVAL, "too large a tensor: %s", pk_dims_text(ndim, shape));
+        PK_RETURN_IF(!pk_mul_ok(n, pk_max(1, shape[d]), &n), PK_EINVAL, "too large a tensor: %s",
+                     pk_dims_text(ndim, shape));
+        empty |= shape[d] == 0;
     }
-    *bytes = n;
+    *bytes = empty ? 0 : n;
     return PK_OK;
 }
 

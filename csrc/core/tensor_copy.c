@@ -152,6 +152,29 @@ FILL(fill_u8, uint8_t, to_u8)
 
 /* ---- the public functions ---- */
 
+/* Several places of the window are one element. */
+static bool is_expanded(const pk_tensor *t) {
+    bool expanded = false;
+    for (int d = 0; d < t->ndim; d++) expanded |= t->shape[d] > 1 && t->stride[d] == 0;
+    return expanded;
+}
+
+/* Bytes behind the window's first element up to its end; strides are never negative. */
+static int64_t span_of(const pk_tensor *t) {
+    int64_t last = 0;
+    for (int d = 0; d < t->ndim; d++) last += (t->shape[d] - 1) * t->stride[d];
+    return (last + 1) * pk_dtype_size(t->dtype);
+}
+
+/* May writing one change the other? Not where both are empty, or one window. */
+static bool overlap(const pk_tensor *a, const pk_tensor *b) {
+    if (a->storage != b->storage || pk_numel(a) == 0 || pk_numel(b) == 0) return false;
+    const char *x = pk_bytes(a), *y = pk_bytes(b);
+    if (x == y && pk_same_shape(a, b) && memcmp(a->stride, b->stride, (size_t)a->ndim * sizeof *a->stride) == 0)
+        return false;
+    return x < y + span_of(b) && y < x + span_of(a);
+}
+
 pk_status pk_tensor_copy(pk_tensor *dst, const pk_tensor *src) {
     static row_function *const rows[3][3] = {
         {f32_f32, f32_i32, f32_u8}, {i32_f32, i32_i32, i32_u8}, {u8_f32, u8_i32, u8_u8}};
@@ -160,22 +183,26 @@ pk_status pk_tensor_copy(pk_tensor *dst, const pk_tensor *src) {
     bool fits = pk_broadcast(dst->ndim, dst->shape, src->ndim, src->shape, &ndim, shape) && ndim == dst->ndim;
     for (int d = 0; fits && d < ndim; d++) fits = shape[d] == dst->shape[d];
     PK_RETURN_IF(!fits, PK_EINVAL, "copy: shape %s does not broadcast to %s", pk_shape_text(src), pk_shape_text(dst));
-    walk_run(dst, src, rows[dst->dtype][src->dtype], 0, false);
+    pk_tensor *apart = NULL; /* what is copied while it is written over */
+    if (overlap(dst, src)) {
+        PK_TRY(pk_tensor_like(src, &apart));
+        walk_run(apart, src, rows[src->dtype][src->dtype], 0, false);
+    }
+    walk_run(dst, apart ? apart : src, rows[dst->dtype][src->dtype], 0, is_expanded(dst));
+    pk_tensor_release(apart);
     return PK_OK;
 }
 
 pk_status pk_tensor_accumulate(pk_tensor *dst, const pk_tensor *src) {
     PK_RETURN_IF(!pk_same_shape(dst, src), PK_EINVAL, "accumulate: shape %s into %s", pk_shape_text(src), pk_shape_text(dst));
     PK_RETURN_IF(dst->dtype != PK_FLOAT32 || src->dtype != PK_FLOAT32, PK_EINVAL, "accumulate: float32 only");
-    bool expanded = false;
-    for (int d = 0; d < dst->ndim; d++) expanded |= dst->shape[d] > 1 && dst->stride[d] == 0;
-    walk_run(dst, src, add_row, 0, expanded);
+    walk_run(dst, src, add_row, 0, is_expanded(dst));
     return PK_OK;
 }
 
 pk_status pk_tensor_fill(pk_tensor *t, double value) {
     static row_function *const rows[3] = {fill_f32, fill_i32, fill_u8};
-    walk_run(t, NULL, rows[t->dtype], value, false);
+    walk_run(t, NULL, rows[t->dtype], value, is_expanded(t));
     t->stale = false;
     return PK_OK;
 }

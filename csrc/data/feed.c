@@ -129,7 +129,7 @@ static pk_status open_slot(pk_feed *f, int64_t batch) {
     s.item = pk_alloc_zeroed(s.count * (int64_t)sizeof *s.item);
     if (!s.item) {
         clear(&s);
-        return pk_no_memory(f->o.batch * (int64_t)sizeof *s.item);
+        return pk_no_memory(pk_min(f->o.batch, f->end) * (int64_t)sizeof *s.item);
     }
     *slot_of(f, batch) = s;
     return PK_OK;
@@ -166,17 +166,21 @@ static pk_status room_for_broken(pk_feed *f, int64_t more) {
     return PK_OK;
 }
 
+/* For the picture, or for the message that says what is wrong with it. */
+static bool lacked_memory(const item *i) { return i->status == PK_ENOMEM || (i->status != PK_OK && !i->message); }
+
 /* Pictures that failed for want of memory are made once more, by the caller, in memory that no thread works in. */
 static pk_status settle(pk_feed *f, slot *s) {
     for (int64_t k = 0; k < s->count; k++) {
         item *i = &s->item[k];
-        if (i->status == PK_ENOMEM) {
+        if (lacked_memory(i)) {
             pk_free(i->message);
             make(f, s, k, &f->work[f->threads]);
         }
-        if (i->status == PK_OK || (f->o.skip_broken && i->status != PK_ENOMEM)) continue;
-        if (i->status != PK_ENOMEM) f->over = true;
-        return i->message ? pk_fail(i->status, "%s", i->message) : pk_no_memory(0);
+        if (lacked_memory(i)) return i->message ? pk_fail(PK_ENOMEM, "%s", i->message) : pk_no_memory(0);
+        if (i->status == PK_OK || f->o.skip_broken) continue;
+        f->over = true;
+        return pk_fail(i->status, "%s", i->message);
     }
     return PK_OK;
 }
@@ -233,7 +237,7 @@ static struct timespec deadline_after(double seconds) {
 /* False: not ready in time. */
 static bool await(pk_feed *f, slot *s, const struct timespec *deadline) {
     if (f->threads == 0) {
-        make_all(f, s);
+        if (s->left > 0) make_all(f, s); /* not again where handing it out failed */
         return true;
     }
     pthread_mutex_lock(&f->lock);
@@ -327,18 +331,13 @@ static void set_up_waiting(pk_feed *f) {
     pthread_condattr_destroy(&clock);
 }
 
-pk_status pk_feed_new(const pk_feed_options *o, pk_feed **out) {
-    *out = NULL;
-    PK_RETURN_IF(o->batch < 1 || o->first < 0, PK_EINVAL, "a batch has at least one row, and begins at one");
-    PK_RETURN_IF(o->workers < 0 || o->workers > PK_MAX_WORKERS || o->prefetch < 0 || o->prefetch > PK_MAX_PREFETCH,
-                 PK_EINVAL, "workers and prefetch must be 0 to %d, got %d and %d", PK_MAX_WORKERS, o->workers,
-                 o->prefetch);
-    PK_TRY(check_rows(o));
+/* Of options that were checked. */
+static pk_status new_feed(const pk_feed_options *o, pk_feed **out) {
     pk_feed *f = pk_alloc_zeroed(sizeof *f);
     if (!f) return pk_no_memory(sizeof *f);
     f->o = *o;
     int64_t n = o->rows->shape[0];
-    f->batches = o->drop_last ? n / o->batch : pk_ceil_div(n, o->batch);
+    f->batches = n / o->batch + (!o->drop_last && n % o->batch > 0);
     f->end = pk_min(n, f->batches * o->batch);
     f->next = f->opened = pk_min(o->first, f->batches);
     f->place = f->limit = pk_min(f->next * o->batch, f->end);
@@ -358,6 +357,25 @@ pk_status pk_feed_new(const pk_feed_options *o, pk_feed **out) {
     start(f);
     *out = f;
     return PK_OK;
+}
+
+pk_status pk_feed_new(const pk_feed_options *o, pk_feed **out) {
+    *out = NULL;
+    PK_RETURN_IF(o->batch < 1 || o->first < 0, PK_EINVAL, "a batch has at least one row, and begins at one");
+    PK_RETURN_IF(o->workers < 0 || o->workers > PK_MAX_WORKERS || o->prefetch < 0 || o->prefetch > PK_MAX_PREFETCH,
+                 PK_EINVAL, "workers and prefetch must be 0 to %d, got %d and %d", PK_MAX_WORKERS, o->workers,
+                 o->prefetch);
+    pk_tensor *rows; /* a copy: the caller may write to his */
+    PK_TRY(pk_tensor_like(o->rows, &rows));
+    pk_tensor_copy(rows, o->rows);
+    pk_feed_options own = *o;
+    own.rows = rows;
+    pk_feed *f = NULL;
+    pk_status status = check_rows(&own);
+    if (status == PK_OK) status = new_feed(&own, &f);
+    pk_tensor_release(rows);
+    *out = f;
+    return status;
 }
 
 static void stop(pk_feed *f) {

@@ -48,6 +48,7 @@ static double log_gamma_draw(uint64_t stream, double a) {
 
 double pk_random_beta(uint64_t stream, double a) {
     double x = log_gamma_draw(pk_random_bits(stream, 0), a), y = log_gamma_draw(pk_random_bits(stream, 1), a);
+    if (isinf(x) && isinf(y)) return (double)(pk_random_bits(stream, 2) >> 63); /* a so small: one or the other */
     return 1 / (1 + exp(y - x));
 }
 

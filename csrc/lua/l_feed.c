@@ -232,19 +232,20 @@ static int feed_next(lua_State *L) {
 
 /* feed:broken(after) -> {{row, message}, ...}: what was left out, beyond the first `after` of it */
 static int feed_broken(lua_State *L) {
-    const pk_feed *f = l_check_object(L, 1, L_FEED);
     int64_t after = luaL_optinteger(L, 2, 0);
     const pk_broken *list;
-    int64_t n = pk_feed_broken(f, &list);
     lua_newtable(L);
-    for (int64_t i = after < 0 ? 0 : after; i < n; i++) {
+    for (int64_t i = after < 0 ? 0 : after;; i++) {
         lua_createtable(L, 2, 0);
+        /* each time anew: a finaliser may have freed the feed */
+        if (i >= pk_feed_broken(l_check_object(L, 1, L_FEED), &list)) break;
         lua_pushinteger(L, list[i].row);
         lua_rawseti(L, -2, 1);
-        lua_pushstring(L, list[i].message ? list[i].message : "out of memory");
+        lua_pushstring(L, list[i].message);
         lua_rawseti(L, -2, 2);
         lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
     }
+    lua_pop(L, 1);
     return 1;
 }
 
@@ -276,6 +277,7 @@ static int one_batch(lua_State *L) {
     pk_feed_batch b;
     pk_status status = wait_for_batch(L, lua_gettop(L), &b);
     if (!l_ok(L, status)) return 2;
+    if (b.state == PK_FEED_END) return 0;
     push_batch(L, &b);
     return 2;
 }

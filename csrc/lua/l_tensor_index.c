@@ -42,7 +42,20 @@ static int run(lua_State *L, const view_args *a, int arg) { return l_run_op(L, a
 
 /* Integers of a method's arguments: a list, several numbers, or the field of an option table. */
 static int read_list(lua_State *L, int arg, const char *field, const char *what, int64_t *out) {
-    if (lua_type(L, arg) == LUA_TTABLE && lua_getfield(L, arg, field) == LUA_TTABLE) lua_replace(L, arg);
+    if (lua_type(L, arg) == LUA_TTABLE && lua_rawlen(L, arg) == 0) { /* options: no metamethods, which could free tensors */
+        bool named = false;
+        lua_pushnil(L);
+        while (lua_next(L, arg)) {
+            lua_pop(L, 1);
+            named = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), field) == 0;
+            if (!named) l_arg_error(L, arg, "wants numbers, a list of them, or {%s = list}", field);
+        }
+        if (named) {
+            lua_pushstring(L, field);
+            lua_rawget(L, arg);
+            lua_replace(L, arg);
+        }
+    }
     return l_read_ints(L, arg, what, out, PK_MAX_DIMS);
 }
 
@@ -179,7 +192,10 @@ static int run_select(lua_State *L, int arg, int d, int64_t index) {
 /* Put the fields of an option table at arg 2 in the places of positional arguments. */
 static void spread(lua_State *L, const char *const *names, int n) {
     if (lua_type(L, 2) != LUA_TTABLE) return;
-    for (int i = 0; i < n; i++) lua_getfield(L, 2, names[i]);
+    for (int i = 0; i < n; i++) { /* no metamethods, which could free the tensor */
+        lua_pushstring(L, names[i]);
+        lua_rawget(L, 2);
+    }
     lua_remove(L, 2);
 }
 

@@ -38,10 +38,13 @@ static int row_losses(lua_State *L) {
     return 1;
 }
 
-/*** crc32c(bytes) -> integer */
+/*** crc32c(bytes or contiguous tensor) -> integer */
 static int crc32c(lua_State *L) {
     size_t n;
-    const char *bytes = luaL_checklstring(L, 1, &n);
+    const pk_tensor *t = l_test_object(L, 1, L_TENSOR);
+    if (t && !pk_is_contiguous(t)) l_arg_error(L, 1, "the tensor is not contiguous");
+    const char *bytes = t ? (const char *)pk_bytes(t) : luaL_checklstring(L, 1, &n);
+    if (t) n = (size_t)(pk_numel(t) * pk_dtype_size(t->dtype));
     lua_pushinteger(L, (lua_Integer)pk_crc32c(bytes, n));
     return 1;
 }

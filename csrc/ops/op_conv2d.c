@@ -48,6 +48,8 @@ static pk_status infer(pk_call *c) {
     PK_RETURN_IF(x->shape[3] % p->groups || w->shape[0] % p->groups, PK_EINVAL,
                  "conv2d: %lld groups divide neither %lld input nor %lld output channels evenly", (long long)p->groups,
                  (long long)x->shape[3], (long long)w->shape[0]);
+    PK_RETURN_IF(w->shape[1] > 65536 || w->shape[2] > 65536, PK_EINVAL, "conv2d: a kernel of %lld x %lld, 65536 is the most",
+                 (long long)w->shape[1], (long long)w->shape[2]);
     int64_t want[4] = {w->shape[0], w->shape[1], w->shape[2], x->shape[3] / p->groups};
     PK_TRY(pk_want_shape(c, 1, 4, want, "{O,kh,kw,I/groups}"));
     if (c->in[2]) PK_TRY(pk_want_shape(c, 2, 1, w->shape, "one number for each output channel"));
@@ -76,8 +78,11 @@ static bool is_dense(const conv_job *j) {
 }
 
 static pk_status new_scratch(conv_job *j) {
-    j->stride = pk_round_up(j->tile * j->taps, 16) + pk_product_scratch();
-    int64_t bytes = pk_threads() * j->stride * (int64_t)sizeof(float);
+    int64_t patches, bytes = -1; /* weights without outputs take no memory, however large */
+    bool fits = pk_mul_ok(j->tile, j->taps, &patches) && pk_add_ok(patches, 16 + pk_product_scratch(), &j->stride) &&
+                pk_mul_ok(j->stride, pk_threads() * (int64_t)sizeof(float), &bytes);
+    if (!fits) return pk_no_memory(INT64_MAX);
+    j->stride = pk_round_up(patches, 16) + pk_product_scratch();
     j->scratch = pk_alloc(bytes);
     return j->scratch ? PK_OK : pk_no_memory(bytes);
 }
@@ -118,6 +123,7 @@ static void gather_row(const conv_job *j, const float *image_row, int64_t ox, in
 /* Patches of output pixels r0..r1-1 for one group. */
 static void gather(const conv_job *j, int64_t r0, int64_t r1, int64_t group, float *patch) {
     const pk_plane *p = &j->plane;
+    if (j->in == 0) return;
     for (int64_t r = r0; r < r1; r++) {
         int64_t n, oy, ox;
         pk_plane_place(p, r, &n, &oy, &ox);
@@ -135,6 +141,7 @@ static void gather(const conv_job *j, int64_t r0, int64_t r1, int64_t group, flo
 static void scatter(const conv_job *j, int64_t r0, int64_t r1, int64_t group, const float *patch) {
     const pk_plane *p = &j->plane;
     const pk_kernels *k = pk_k();
+    if (j->in == 0) return;
     for (int64_t r = r0; r < r1; r++) {
         int64_t n, oy, ox;
         pk_plane_place(p, r, &n, &oy, &ox);

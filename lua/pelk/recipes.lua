@@ -58,7 +58,7 @@ local data = {
   slak = with(common(SLAK), {
     epochs = { 300, SLAK }, total_batch = { 4096, SLAK }, lr = { 4e-3, SLAK }, warmup_epochs = { 20, SLAK },
     drop_path = { three, SLAK }, input_size = { 224, SLAK }, sparse = { true, SLAK }, sparsity = { 0.4, SLAK },
-    sparse_init = { "snip", SLAK }, growth = { "random", SLAK },
+    sparse_init = { "snip", SLAK }, growth = { "random", SLAK }, keep_moments = { true, SLAK },
     prune_rate = { { tiny = 0.5, small = 0.3, base = 0.3 }, SLAK },
     update_frequency = { { tiny = 2000, small = 100, base = 100 }, SLAK }, width_factor = { 1.3, SLAK },
   }),
@@ -67,7 +67,7 @@ local data = {
     lr = { 4e-3, AS_SLAK }, warmup_epochs = { 20, AS_SLAK }, drop_path = { three, AS_SLAK },
     input_size = { 224, PELK .. ", table 4" },
     sparse = { true, PELK .. ", section 4.4" }, sparsity = { 0.4, PELK .. ", section 4.4" },
-    sparse_init = { "snip", AS_SLAK }, growth = { "random", AS_SLAK },
+    sparse_init = { "snip", AS_SLAK }, growth = { "random", AS_SLAK }, keep_moments = { true, AS_SLAK },
     prune_rate = { { tiny = 0.5, small = 0.3, base = 0.3 }, AS_SLAK },
     update_frequency = { { tiny = 2000, small = 100, base = 100 }, AS_SLAK },
     width_factor = { 1.3, PELK .. ", section 4.4" },
@@ -165,7 +165,8 @@ function recipes.options(recipe, batch)
     mixup = (recipe.mixup > 0 or recipe.cutmix > 0) and { mixup_alpha = recipe.mixup, cutmix_alpha = recipe.cutmix,
       prob = recipe.mixup_prob, switch_prob = recipe.mixup_switch_prob, label_smoothing = recipe.smoothing } or nil,
     sparse = recipe.sparse and { density = 1 - recipe.sparsity, init = recipe.sparse_init, growth = recipe.growth,
-      prune_rate = recipe.prune_rate, update_every = recipe.update_frequency } or nil,
+      prune_rate = recipe.prune_rate, update_every = recipe.update_frequency,
+      keep_moments = recipe.keep_moments } or nil,
     model = { drop_path = recipe.drop_path, head_init_scale = recipe.head_init_scale,
       layer_scale = recipe.layer_scale_init_value },
   }

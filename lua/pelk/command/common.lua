@@ -21,7 +21,8 @@ common.data_flags = {
   { name = "batch_size", type = "integer", default = 128, help = "images a batch" },
   { name = "crop_pct", type = "number", default = 0.875, help = "share of the resized test image that is kept" },
   { name = "num_workers", type = "integer", help = "threads that read pictures ahead" },
-  { name = "limit", type = "integer", help = "only the first images of each set" },
+  { name = "limit", type = "integer", help = "only so many images of each set: the first; of a "
+    .. "folder, some drawn at random" },
 }
 
 common.model_flags = {
@@ -92,7 +93,10 @@ function common.data_set(v, split, classes)
     set, message = data[v.data_set]({ root = v.data_path, split = split })
   end
   if not set then error(message, 0) end
-  return v.limit and v.limit < set:size() and set:take(v.limit) or set
+  if not v.limit or v.limit >= set:size() then return set end
+  if v.limit < 1 then flags.wrong("--limit must be at least 1, got %d", v.limit) end
+  if v.data_set == "image_folder" then return (set:split(v.limit / set:size(), 0)) end -- its first are of one class
+  return set:take(v.limit)
 end
 
 local t = data.transforms
@@ -151,6 +155,7 @@ function common.with_run(v, given)
   for key, value in pairs(run) do
     if not given[key] then v[key] = value end
   end
+  for _, flag in ipairs(common.model_flags) do v.model_changed = v.model_changed or given[flag.name] or nil end
   if not v.weights then
     local averages = v.run .. "/best_ema.safetensors"
     local file = io.open(averages, "rb")
@@ -163,7 +168,11 @@ end
 --- The model of the flags with its weights.
 function common.load_model(v, known, classes)
   if not v.model then flags.wrong("--model is required (or --run, the folder of a run)") end
-  local model = models.create(v.model, v.overrides or common.overrides(v, known, classes))
+  local overrides = v.overrides or {}
+  if v.model_changed or not v.overrides then
+    for key, value in pairs(common.overrides(v, known, classes)) do overrides[key] = value end
+  end
+  local model = models.create(v.model, overrides)
   if v.weights then
     local ok, message = model:load(v.weights)
     if not ok then error(message, 0) end

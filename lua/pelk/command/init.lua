@@ -62,7 +62,12 @@ local function run(words)
     io.stdout:write(help_of(command), "\n")
     return 0
   end
-  return command.run(flags.read(command.flags, words))
+  local values, given, rest = flags.read(command.flags, words)
+  if rest[1] and not command.takes_words then
+    flags.wrong("pelk %s: '%s' stands alone: flags are --NAME VALUE, and those that are on or off take true or false",
+      name, rest[1])
+  end
+  return command.run(values, given, rest)
 end
 
 --- Run the command line.

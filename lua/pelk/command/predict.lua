@@ -45,6 +45,8 @@ local function read(v, known, path)
   return (data.loader(set, { batch = 1, transforms = steps, workers = 0 }):epoch(0)())
 end
 
+command.takes_words = true
+
 function command.run(v, given, pictures)
   common.use_machine(v)
   common.with_run(v, given)

@@ -64,6 +64,8 @@ local function show(v, dir)
   return 0
 end
 
+command.takes_words = true
+
 function command.run(v, _, words)
   local what = table.remove(words, 1)
   if not what then flags.wrong("sweep wants a script or a sweep's folder: pelk sweep FILE.lua, pelk sweep DIR") end

@@ -85,6 +85,7 @@ command.flags = common.join(common.model_flags, common.data_flags, {
   flag("growth", "string", "random", "where connections grow", "random gradient momentum"),
   flag("prune_rate", "number", 0.3, "share replaced at first"),
   flag("update_frequency", "integer", 100, "updates between two changes", nil, "u"),
+  flag("keep_moments", "boolean", true, "what grows keeps its moments, as in SLaK's code"),
   flag("Decom", "boolean", nil, "SLaK's large kernels as two stripes; false: dense ones (slak_*_dense)"),
   { title = "Run" },
   flag("output_dir", "string", nil, "the run's folder"),
@@ -206,7 +207,7 @@ end
 local function sparse(v)
   if not v.sparse then return nil end
   return { density = 1 - v.sparsity, init = v.sparse_init, growth = v.growth, prune_rate = v.prune_rate,
-    update_every = v.update_frequency, seed = v.seed }
+    update_every = v.update_frequency, keep_moments = v.keep_moments, seed = v.seed }
 end
 
 --- What the run was begun with: `pelk eval --run` reads it. A run that goes on, or is refused, keeps what there is.
@@ -237,6 +238,7 @@ function command.run(v, given)
   end
   common.use_machine(v)
   if not v.model then flags.wrong("--model is required: one of %s", table.concat(models.list(), ", ")) end
+  if v.sched == "step" and not v.decay_epochs then flags.wrong("--sched step wants --decay_epochs") end
   v.model = published_name(v)
   apply_recipe(v, given)
   local known = common.about(v)

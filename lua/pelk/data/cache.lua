@@ -15,12 +15,23 @@ local function hash(text, h)
   return h
 end
 
--- What the cache is made of, as a short text: paths, sizes and times of files, or shape and rows of the tensor;
--- transforms.
+local function labels_of(ds)
+  if not ds.rows then return ds.y end
+  local all, some = ds.y:flat(), {}
+  for i, row in ipairs(ds.rows:flat()) do some[i] = all[row] end
+  return core.tensor(some, { #some }, { dtype = "int32" })
+end
+
+-- What the cache is made of, as a short text: paths, sizes and times of files, or the tensor's shape and values;
+-- labels, rows, transforms.
 local function fingerprint(ds, transforms)
   local h = hash(FORMAT)
   for _, transform in ipairs(transforms) do h = hash(tostring(transform) .. "\n", h) end
-  if ds.x then h = hash(tostring(ds) .. (ds.rows and table.concat(ds.rows:flat(), " ") or ""), h) end
+  h = hash(("%d "):format(core.crc32c(labels_of(ds))), h)
+  if ds.x then
+    h = hash(("%s %d "):format(ds, core.crc32c(ds.x)), h)
+    if ds.rows then h = hash(("%d "):format(core.crc32c(ds.rows:contiguous())), h) end
+  end
   for i = 1, ds.files and ds.n or 0 do
     local path = ds:path(i)
     local size, time = core.file_stat(path)
@@ -40,13 +51,6 @@ local function header(n, shape, metadata)
   })
   text = text .. (" "):rep(-#text % 8)
   return string.pack("<I8", #text) .. text
-end
-
-local function labels_of(ds)
-  if not ds.rows then return ds.y end
-  local all, some = ds.y:flat(), {}
-  for i, row in ipairs(ds.rows:flat()) do some[i] = all[row] end
-  return core.tensor(some, { #some }, { dtype = "int32" })
 end
 
 -- All pictures of ds through the loader to the file. true; or nil, message; or false when some were left out.
@@ -79,7 +83,8 @@ end
 
 local function build(ds, o, metadata)
   local loader = Loader.new(ds, { batch = o.batch, transforms = o.transforms, workers = o.workers, dtype = "uint8" })
-  local ok, message = write(ds, loader, o.path, metadata)
+  local fine, ok, message = pcall(write, ds, loader, o.path, metadata)
+  if not fine then return nil, (tostring(ok):gsub("^loader: ", "")) end -- a picture that cannot be read
   if ok ~= false then return ok, message end
   local rest = without(ds, loader.broken)
   if not rest then return nil, "cache: no picture of the data set can be read" end

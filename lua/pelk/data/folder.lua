@@ -86,6 +86,12 @@ end
 -- How pictures are decoded: the options of core.files.
 local function decoding(o) return { channels = o.channels, background = o.background, max_pixels = o.max_pixels } end
 
+-- The same as a text.
+local function decoding_text(o)
+  local background = type(o.background) == "table" and table.concat(o.background, ",") or o.background
+  return ("%d %s %d"):format(o.channels, background, o.max_pixels)
+end
+
 local rules = {
   root = { "string" },
   split = { "string" },
@@ -118,10 +124,9 @@ local function image_folder(given)
   if #paths == 0 then return nil, root .. ": no .jpg, .jpeg or .png in its folders" end
   for _, path in ipairs(refused) do io.stderr:write("image_folder: left out: ", refuse(path), "\n") end
   local files = options.call(core.files, paths, decoding(o))
-  local background = type(o.background) == "table" and table.concat(o.background, ",") or o.background
   local set = Set.of_files(files, core.tensor(labels, { #labels }, { dtype = "int32" }), {
     classes = classes, name = root:match("([^/]+)/*$") or root, broken = o.broken,
-    files_options = ("%d %s %d"):format(o.channels, background, o.max_pixels),
+    files_options = decoding_text(o),
   })
   set.refused = refused
   return set
@@ -147,7 +152,7 @@ local function pictures(given)
   end
   local labels = o.labels and core.tensor(o.labels, { #paths }, { dtype = "int32" })
   return Set.of_files(options.call(core.files, paths, decoding(o)), labels, { name = o.root or "pictures",
-    broken = "stop" })
+    broken = "stop", files_options = decoding_text(o) })
 end
 
 return { image_folder = image_folder, pictures = pictures }

@@ -54,7 +54,7 @@ end
 -- How many batches an epoch has.
 function Loader:batches()
   local n = self.ds:size()
-  return self.drop_last and n // self.batch or (n + self.batch - 1) // self.batch
+  return n // self.batch + (not self.drop_last and n % self.batch > 0 and 1 or 0)
 end
 
 Loader.__len = Loader.batches

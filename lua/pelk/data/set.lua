@@ -95,11 +95,12 @@ function Set:class_counts()
   return counts
 end
 
--- Weights that make classes count alike: float32 {classes}, n / (classes * items of the class), 0 for a class without
--- items; their mean over the items is 1. ops.cross_entropy, data.soft_targets and pelk.train's loss.weight take them.
+-- Weights that make classes count alike: float32 {classes}, n / (classes with items * items of the class), 0 for a
+-- class without; their mean over the items is 1. ops.cross_entropy, data.soft_targets and pelk.train's loss.weight take them.
 function Set:class_weights()
-  local counts, weights = self:class_counts(), {}
-  for label, count in ipairs(counts) do weights[label] = count > 0 and self.n / (#counts * count) or 0.0 end
+  local counts, weights, present = self:class_counts(), {}, 0
+  for _, count in ipairs(counts) do present = present + (count > 0 and 1 or 0) end
+  for label, count in ipairs(counts) do weights[label] = count > 0 and self.n / (present * count) or 0.0 end
   return core.tensor(weights, { #weights })
 end
 

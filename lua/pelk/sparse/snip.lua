@@ -1,6 +1,7 @@
 --- The gradients that SNIP looks at (Lee et al. 2019, arXiv 1810.02340): the model in train mode, one batch or the
 -- sum over several; afterwards the model is as it was.
 local core = require("pelk.core")
+local modes = require("pelk.modes")
 local options = require("pelk.options")
 
 local function is_pair(b)
@@ -39,7 +40,7 @@ end
 -- @return what use() returns
 return function(model, batch, loss_of, use)
   local batches = list_of(batch)
-  local was_training, buffers, grads = model.training, {}, {}
+  local restore, buffers, grads = modes.keep(model), {}, {}
   for _, b in ipairs(model:buffers()) do buffers[#buffers + 1] = { b.tensor, b.tensor:clone() } end
   for _, p in ipairs(model:parameters()) do
     if p.grad then grads[#grads + 1] = { p, p.grad:clone() } end
@@ -53,7 +54,7 @@ return function(model, batch, loss_of, use)
     model:zero_grad()
     for _, pair in ipairs(grads) do pair[1].grad:copy_(pair[2]) end
   end)
-  model:train(was_training)
+  restore()
   if not results[1] then options.raise(results[2]) end
   return table.unpack(results, 2, results.n)
 end

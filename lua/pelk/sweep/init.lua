@@ -99,7 +99,7 @@ end
 local function check_threads(o)
   local cores = core.config().cores
   if not o.threads then
-    o.threads = o.processes and math.max(1, cores // o.workers) or core.threads()
+    o.threads = o.processes and math.max(1, math.min(core.threads(), cores // o.workers)) or core.threads()
   elseif o.workers * o.threads > cores then
     options.raise(("sweep: %d workers x %d threads are more than the %d cores"):format(o.workers, o.threads, cores))
   end
@@ -175,6 +175,16 @@ local function tell_damage(o)
   end
 end
 
+--- Has this folder a sweep of before? What the other shares of this one announced does not count.
+local function holds_sweep(o)
+  for _, path in ipairs(Journal.paths(o.dir)) do
+    local index = math.tointeger(tonumber(path:match("journal%.(%d+)%.jsonl$")))
+    local other = index and index ~= o.share.index and index <= o.share.count
+    if not other and #Journal.lines(path) > 0 then return true end
+  end
+  return false
+end
+
 local function run(o, all)
   local message
   tell_damage(o)
@@ -182,7 +192,7 @@ local function run(o, all)
   if not o.journal then options.raise("sweep: " .. message) end
   local ok, interrupted = pcall(function()
     o.known = Journal.fold(o.dir) -- now that nobody else writes there
-    if next(o.known) and not o.resume then
+    if not o.resume and holds_sweep(o) then
       options.raise(("sweep: %s holds a sweep already: resume = true goes on with it; another dir begins a new one")
         :format(o.dir))
     end
@@ -208,7 +218,8 @@ end
 --   objective: function(params, trial), called in this process, or for workers > 1 in processes that run the calling
 --     script again; or the path of a script for a process a trial, in which sweep.trial() gives the trial. It returns a
 --     number, {value=, more numbers}, or nothing after trial:report or trial:train;
---   workers=1 and threads (of each, default the cores divided): at most the cores together;
+--   workers=1 and threads (of each; default: the cores divided, or fewer where the library is set to): at most the cores
+--     together;
 --   pruner=sweep.asha{reduction=3, min_epochs=1, max_epochs=} or sweep.median{warmup=1, min_trials=3};
 --   goal="max"|"min", metric: the column of pelk.train's rows that trial:train reports (default: EMA's or plain top-1);
 --   resume=true, retry=false: run failed trials again; name, progress=true;
@@ -242,13 +253,13 @@ end
 --- In a script that is an objective: its trial. Run by hand, without a sweep, the script gets one of the parameters
 -- given, in a folder of its own.
 -- @tab[opt] defaults parameters for a run by hand
--- @string[opt="runs/trial"] out its folder then
+-- @string[opt="runs/trial-ID"] out its folder then; the default is another one for other parameters
 -- @treturn Trial id, params, folder, threads; report, train, model, finish
 function sweep.trial(defaults, out)
   if here.current then return here.current end
   local folder = worker.asked()
   local config = folder and worker.options(folder) or { id = space.id(defaults or {}), params = defaults or {} }
-  config.folder = folder and again_folder(folder) or out or "runs/trial"
+  config.folder = folder and again_folder(folder) or out or "runs/trial-" .. config.id
   config.pruner = nil
   here.current = assert(require("pelk.sweep.trial").open(config))
   return here.current

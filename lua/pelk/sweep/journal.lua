@@ -71,16 +71,19 @@ function Journal.curve(path)
 end
 
 --- The events of all journals of a folder by time, those of one journal in their order; and how many lines are
--- damaged.
+-- damaged. What a merge that was killed half way left in a share's journal, and the merged one has, counts once.
 function Journal.events(dir)
-  local all, damaged = {}, 0
-  for _, path in ipairs(Journal.paths(dir)) do
+  local all, damaged, merged = {}, 0, {}
+  for _, path in ipairs(Journal.paths(dir)) do -- the merged one comes first
     local events, bad = Journal.lines(path)
-    local time = 0
+    local time, is_share = 0, path:find("journal%.%d+%.jsonl$") ~= nil
     damaged = damaged + bad
     for _, event in ipairs(events) do
+      local line = json.encode(event)
+      local again = is_share and (merged[line] or 0) > 0
       time = math.max(time, math.type(event.time) and event.time or 0) -- clocks are set back now and then
-      all[#all + 1] = { time = time, order = #all, event = event }
+      if not again then all[#all + 1] = { time = time, order = #all, event = event } end
+      if again or not is_share then merged[line] = (merged[line] or 0) + (again and -1 or 1) end
     end
   end
   table.sort(all, function(a, b)

@@ -1,5 +1,6 @@
 --- The journals of several shares made one.
 local core = require("pelk.core")
+local json = require("pelk.json")
 local Journal = require("pelk.sweep.journal")
 
 --- All share's journals, locked; or nil, message, and none is.
@@ -18,9 +19,6 @@ local function take_all(paths, main)
   return files
 end
 
---- What tells events apart: a merge that was killed half way is made again.
-local function key_of(event) return ("%s %s %s"):format(event.event, event.id, event.time) end
-
 --- The journals of all shares as one, journal.jsonl, in the order of time. Reading the folder gives the same before and
 -- after; a sweep of another number of shares goes on with it either way.
 -- @string dir the sweep's folder
@@ -36,18 +34,14 @@ return function(dir)
     main:close()
     return nil, why
   end
-  local there = {}
-  for _, event in ipairs((Journal.lines(main.path))) do there[key_of(event)] = true end
-  for _, event in ipairs(Journal.events(dir)) do
-    if not there[key_of(event)] then
-      there[key_of(event)] = true
-      main:write(event)
-    end
-  end
+  local lines = {}
+  for i, event in ipairs(Journal.events(dir)) do lines[i] = json.encode(event) .. "\n" end
+  local ok, message = core.write_file(main.path, table.concat(lines)) -- the old file or the whole new one
   for _, each in ipairs(files) do
-    os.remove(each.path)
+    if ok then os.remove(each.path) end
     each.file:close()
   end
   main:close()
+  if not ok then return nil, message end
   return #files
 end

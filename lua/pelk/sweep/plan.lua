@@ -8,6 +8,7 @@ local progress = require("pelk.progress")
 local show = require("pelk.show")
 local here = require("pelk.sweep.here")
 local space = require("pelk.sweep.space")
+local Sampled = require("pelk.train.sampling")
 
 local plan = {}
 
@@ -24,7 +25,7 @@ function Rehearsal:train(given)
   options.check_module("trial:train", given.model)
   if type(given.train) ~= "table" or not given.train.shape then options.raise("trial:train: train must be a loader") end
   local shape, epochs = given.train:shape(), given.epochs or 10
-  self.work = { model = given.model, shape = shape, images = epochs * given.train:size(),
+  self.work = { model = given.model, shape = shape, images = epochs * Sampled.images_of(given.sampling, given.train:size()),
     tests = given.val and epochs * given.val:size() or 0 }
   error(enough, 0)
 end

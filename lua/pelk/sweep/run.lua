@@ -123,6 +123,13 @@ local function is_free(trial)
   return not taken
 end
 
+--- Does another process run it? Then it is looked at again later.
+function Run:is_busy(trial)
+  if not core.list_dir(trial.folder) or is_free(trial) then return false end
+  self.busy[#self.busy + 1] = trial
+  return true
+end
+
 --- Workers of an earlier sweep may have outlived it: their results are adopted when they are over.
 function Run:look_at_busy()
   for i = #self.busy, 1, -1 do
@@ -145,7 +152,7 @@ function Run:here()
   local ok, message = pcall(core.with_signals, function()
     local trial = self:next(0)
     while trial do
-      if not self:adopt(trial) then
+      if not self:is_busy(trial) and not self:adopt(trial) then
         self:begin(trial)
         if self.o.progress then io.stderr:write("trial ", self.live:label(trial.params), "\n") end
         self:ended(trial, here.run(config_of(self, trial), self.o.objective))
@@ -166,9 +173,7 @@ function Run:start_some(processes)
   while processes.count < self.o.workers do
     local trial = self:next(processes.count)
     if not trial then return end
-    if core.list_dir(trial.folder) and not is_free(trial) then
-      self.busy[#self.busy + 1] = trial
-    elseif not self:adopt(trial) then
+    if not self:is_busy(trial) and not self:adopt(trial) then
       self:begin(trial)
       processes:start(trial)
     end

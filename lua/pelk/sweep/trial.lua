@@ -139,19 +139,16 @@ local function count_model(self, o)
   pcall(self.model, self, o.model, { input = shape }) -- a model that cannot be counted can be trained
 end
 
---- Report the epochs that were trained but not told, because a kill fell between the checkpoint and the report.
-local function report_missing(self, history)
-  local known, missing = {}, false
-  for _, row in ipairs(self.curve) do known[row.epoch] = true end
+--- Report the epochs before `limit` that were trained but not told, because a kill fell between the checkpoint and the
+-- report. They come before any later one: a report takes back those of later epochs.
+local function report_missing(self, history, limit)
   for _, row in ipairs(history) do
-    if not known[row.epoch] then
-      append(self, row.epoch, value_of(self, row), metrics_of(row))
-      missing = true
+    local last = self.curve[#self.curve]
+    if row.epoch < limit and not (last and last.epoch >= row.epoch) then
+      self.curve[#self.curve + 1] = append(self, row.epoch, value_of(self, row), metrics_of(row))
+      self:add_metrics(metrics_of(row))
     end
   end
-  if not missing then return end
-  self.curve = Journal.curve(self.folder .. "/progress.jsonl")
-  self:add_metrics(metrics_of(history[#history]))
 end
 
 --- pelk.train in the trial's folder: what was begun goes on from its checkpoint, every epoch is reported, a pruner's
@@ -170,6 +167,7 @@ function Trial:train(given)
   end
   function o.callbacks.epoch(row, history)
     local asked = epoch and epoch(row, history)
+    report_missing(self, history, row.epoch)
     local verdict = self:report(row.epoch, value_of(self, row), metrics_of(row))
     if row.epoch >= (o.epochs or 10) then self.verdict = nil end -- there is nothing left to save by stopping
     return self.verdict and verdict or asked
@@ -179,7 +177,7 @@ function Trial:train(given)
   local ok, history = pcall(train, o)
   self.training = nil
   if not ok then error(history, 0) end
-  report_missing(self, history)
+  report_missing(self, history, math.huge)
   if history.interrupted then self.verdict = "waiting" end
   if self.verdict then error(Trial.end_as(self.verdict)) end
   return history

@@ -1,5 +1,6 @@
 --- How good a model is on a loader.
 local core = require("pelk.core")
+local modes = require("pelk.modes")
 local options = require("pelk.options")
 local progress = require("pelk.progress")
 
@@ -109,8 +110,8 @@ local function walk(o, model, loader, sums, bar)
   return false
 end
 
---- Evaluate a classifier, in eval mode and without gradients; the model's mode and the random numbers come
--- back as they were.
+--- Evaluate a classifier, in eval mode and without gradients; the modes of the model's parts and the random
+-- numbers come back as they were.
 -- @tparam Module model images {N,H,W,C} to logits {N,K}
 -- @param loader a loader: batches of x, y with labels 1..K
 -- @tab[opt] given progress=true; confusion=false (true: result.confusion, rows by label, columns by prediction);
@@ -120,13 +121,13 @@ end
 local function evaluate(model, loader, given)
   local o = options.read("evaluate", given, rules)
   check(o, model, loader)
-  local was_training = model.training
+  local restore = modes.keep(model)
   local bar = progress.new(o.label, loader:size(), { quiet = not o.progress })
   local sums = { loss = 0.0, top1 = 0, top5 = 0, n = 0, wanted = o.confusion }
   local random = { core.random_state() }
   model:eval()
   local ok, done, stopped = pcall(core.no_grad, core.interruptible, walk, o, model, loader, sums, bar)
-  model:train(was_training)
+  restore()
   core.set_random_state(table.unpack(random)) -- what is trained does not depend on what was evaluated, or how far
   if not ok then error(done, 0) end
   if stopped or not done then return nil end

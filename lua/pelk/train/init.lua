@@ -83,7 +83,7 @@ local function config_of(o, optimizer)
   local config = {}
   for k, v in pairs(o) do if k ~= "model" and k ~= "callbacks" and k ~= "resume" then config[k] = v end end
   config.model = o.model:options()
-  config.optimizer = tostring(optimizer)
+  if type(o.optimizer) ~= "table" then config.optimizer = tostring(optimizer) end
   config.pelk = core.config()
   return config
 end
@@ -100,7 +100,7 @@ local function open_run(o)
 end
 
 local function fresh()
-  return { epoch = 1, batch = 0, batches_seen = 0, updates = 0, updates_here = 0, seen = 0, labelled = 0, loss = 0.0,
+  return { epoch = 1, batch = 0, batches_seen = 0, updates = 0, normed = 0, seen = 0, labelled = 0, loss = 0.0,
     hits = 0, norms = 0.0, skipped = 0, seconds = 0.0, waited = 0.0, elapsed = 0.0, since_best = 0, best = {} }
 end
 
@@ -114,6 +114,8 @@ local function resume(self)
   self.at, self.elapsed_before = at, at.elapsed
   for i, row in ipairs(at.rows) do self.history[i] = show.record(row) end
   self.run:rewind_log(at.epoch)
+  local changes = self.run:changes(config_of(self.o, self.optimizer))
+  if #changes > 0 then self:tell("goes on with other settings than it was begun with", table.concat(changes, "; ")) end
   for _, message in ipairs(damaged) do self:tell("damaged checkpoint, an older one is used", message) end
 end
 
@@ -131,6 +133,7 @@ local function begin(given)
     elapsed_before = 0.0, saved_updates = 0, save_seconds = 0.0 }, Trainer)
   self.history.saving = { seconds = 0.0, count = 0, share = 0.0 }
   self.optimizer = parts.optimizer(o)
+  local base_lr = self.optimizer.lr
   self.schedule = parts.schedule(o, self.optimizer.lr, (self.batches + o.accumulate - 1) // o.accumulate)
   self.sparse = masks.begin(o, self.run and self.run:has_state())
   self.history.sparse = self.sparse
@@ -141,6 +144,7 @@ local function begin(given)
     self.run:write_config(config_of(o, self.optimizer))
   end
   self.saved_updates = self.at.updates
+  self.base_lr = base_lr
   self.at.epoch_batches, self.at.accumulate = self.batches, o.accumulate
   if o.tensorboard then self.board = assert(tensorboard.open(o.out .. "/tensorboard")) end
   update.begin(self)
@@ -192,6 +196,7 @@ local function train(given)
     local finished, message = xpcall(self.loop, function(m)
       return type(m) == "string" and not m:find("^train: ") and debug.traceback(m, 2) or m
     end, self)
+    self.optimizer.lr = self.base_lr -- the next run of this optimiser begins where this one did
     if self.board then self.board:close() end
     if not finished then error(message, 0) end
   end)

@@ -24,10 +24,11 @@ end
 --- Of a model with stages: the stem is layer 0; every three blocks of a stage are a layer; what else a stage owns goes
 -- with its first blocks, a transition with the stage it leads to; the head comes last.
 local function staged(names, depth)
-  local first, last = {}, 0
-  for stage = 0, #depth do
+  local first, last, stages = {}, 0, 0
+  for stage in pairs(depth) do stages = math.max(stages, stage + 1) end
+  for stage = 0, stages - 1 do
     first[stage] = last + 1
-    last = last + math.max(1, (depth[stage] + BLOCKS - 1) // BLOCKS)
+    last = last + math.max(1, ((depth[stage] or 0) + BLOCKS - 1) // BLOCKS)
   end
   local numbers = {}
   for _, name in ipairs(names) do
@@ -64,7 +65,7 @@ end
 -- @treturn int how many layers there are
 function layers.numbers(names)
   local depth = depths(names)
-  if depth[0] then return staged(names, depth) end
+  if next(depth) then return staged(names, depth) end
   return in_order(names)
 end
 
@@ -79,19 +80,20 @@ local rules = { match = { "string" }, lr_scale = { "number", 1, 0 }, weight_deca
 
 --- Give an optimiser's parameters their factors of the learning rate and their weight decays.
 -- @tparam Optimizer opt
+-- @tparam Module model whose tree says the layers; parameters that are frozen belong to theirs too
 -- @number[opt] layer_decay a layer's rate is the next one's times this; the last layer's is lr itself
 -- @tab[opt] groups list of {match=Lua pattern, lr_scale=1, weight_decay=the optimiser's}; the first that matches counts
-function layers.apply(opt, layer_decay, groups)
+function layers.apply(opt, model, layer_decay, groups)
   local checked = {}
   for i, group in ipairs(groups or {}) do
     checked[i] = options.read(("groups[%d]"):format(i), group, rules)
     if not checked[i].match then options.raise(("groups[%d]: match, a Lua pattern, is required"):format(i)) end
   end
-  local names = {}
-  for i, p in ipairs(opt:parameters()) do names[i] = p.name end
+  local names, used = {}, {}
+  for i, entry in ipairs(model:named_parameters()) do names[i] = entry.name end
   local numbers, count = layers.numbers(names)
-  local used = {}
-  for _, name in ipairs(names) do
+  for _, p in ipairs(opt:parameters()) do
+    local name = p.name
     local group = group_for(checked, name)
     if group then used[group] = true end
     local scale = (layer_decay or 1) ^ (count - 1 - numbers[name]) * (group and group.lr_scale or 1)
@@ -120,7 +122,7 @@ function layers.optimizer(kind, model, given)
     options.raise(("%s: groups must be a list, got %s"):format(kind, type(groups)))
   end
   local opt = options.call(core.optim_new, kind, model, own)
-  if decay or groups then layers.apply(opt, decay, groups) end
+  if decay or groups then layers.apply(opt, model, decay, groups) end
   return opt
 end
 

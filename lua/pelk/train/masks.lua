@@ -38,6 +38,7 @@ function masks.begin(o, resumes)
   if not o.sparse or type(o.sparse.step) == "function" then return o.sparse end
   local given, batches = options_of(o)
   if resumes then
+    sparse.detach(o.model) -- masks of the run's first part, where the model is the same object
     given.init, given.batch = "uniform", nil
   elseif batches then
     given.batch = first_batches(o.train, batches)

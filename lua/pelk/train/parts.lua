@@ -33,6 +33,9 @@ function parts.schedule(o, lr, updates)
     given.decay_steps = math.max(1, math.floor(given.decay_epochs * updates + 0.5))
     given.decay_epochs = nil
   end
+  if given.kind == "step" and not given.decay_steps then
+    options.raise('train: schedule: kind = "step" wants decay_epochs, the epochs between two falls')
+  end
   given.lr = given.lr or lr
   given.total_steps = given.total_steps or o.epochs * updates
   return optim.schedule(given)

@@ -46,6 +46,37 @@ function Run:write(name, text) must(core.write_file(self:path(name), text)) end
 
 function Run:write_config(config) self:write("config.json", json.encode(plain(config)) .. "\n") end
 
+--- What does not change what is learned.
+local beside = { pelk = true, out = true, progress = true, tensorboard = true, keep = true, save_minutes = true,
+  save_steps = true, budget_minutes = true }
+
+--- Leaves of a tree of plain values by their paths.
+local function leaves(value, path, out)
+  if type(value) ~= "table" then
+    out[path] = tostring(value)
+  else
+    for key, inner in pairs(value) do
+      if path ~= "" or not beside[key] then leaves(inner, (path == "" and "" or path .. ".") .. tostring(key), out) end
+    end
+  end
+  return out
+end
+
+--- What a configuration has otherwise than config.json: a sorted list of texts like "epochs was 4, is 8".
+function Run:changes(config)
+  local before = json.read(self:path("config.json"))
+  if type(before) ~= "table" then return {} end
+  local was, is, out = leaves(before, "", {}), leaves(json.decode(json.encode(plain(config))), "", {}), {}
+  for path, value in pairs(is) do
+    if was[path] ~= value then out[#out + 1] = ("%s was %s, is %s"):format(path, was[path] or "not given", value) end
+  end
+  for path, value in pairs(was) do
+    if not is[path] then out[#out + 1] = ("%s was %s, is not given"):format(path, value) end
+  end
+  table.sort(out)
+  return out
+end
+
 --- All rows anew: the file is small, and never half a line.
 function Run:write_summary(rows)
   local lines = { table.concat(columns, ",") }

@@ -34,6 +34,13 @@ local function check(o, given)
   end
 end
 
+--- How many images an epoch is of n: those that options.sampling keeps.
+function Sampled.images_of(sampling, n)
+  if not sampling then return n end
+  local keep = type(sampling) == "table" and sampling.keep or rules.keep[2]
+  return math.max(1, math.floor(keep * n + 0.5))
+end
+
 --- A loader that takes the place of the run's, or nil.
 -- @tab o the run's options; sampling = {keep=0.5: the share of the images that an epoch trains on; uniform=0.5: how
 --   much of an image's probability does not depend on its loss}
@@ -44,7 +51,7 @@ function Sampled.begin(o)
   local loader = o.train
   local ds = loader.ds
   local rows = core.epoch_order(ds.rows or ds.n, false, 0, 0):flat()
-  local count = math.max(1, math.floor(given.keep * #rows + 0.5))
+  local count = Sampled.images_of(given, #rows)
   local self = setmetatable({ loader = loader, ds = ds, seed = loader.seed, classes = loader.classes, keep = given.keep,
     uniform = given.uniform, rows = rows, count = count, losses = {},
     smoothing = o.loss and o.loss.label_smoothing or 0.0 }, Sampled)

@@ -19,13 +19,22 @@ end
 
 -- ---- saving ----
 
+--- A row without what is no number, which JSON cannot say: the loss of an evaluation may be anything.
+local function finite_part(row)
+  local out = {}
+  for name, value in pairs(row) do
+    if type(value) ~= "number" or value == value and math.abs(value) < math.huge then out[name] = value end
+  end
+  return out
+end
+
 --- The state of the run, when there is a folder for it.
 function Trainer:save()
   if not self.run then return end
   local began = core.clock()
   self.at.elapsed = self:elapsed()
   self.at.rows = {}
-  for i, row in ipairs(self.history) do self.at.rows[i] = row end
+  for i, row in ipairs(self.history) do self.at.rows[i] = finite_part(row) end
   self.run:save_state(self, self.at)
   self.saved, self.saved_updates = core.clock(), self.at.updates
   self.save_seconds = self.saved - began
@@ -84,7 +93,6 @@ function Trainer:rollback()
   local counters, path, damaged = self.run:load_state(self)
   for _, message in ipairs(damaged) do self:tell("damaged checkpoint", message) end
   self.at.updates = counters.updates
-  self.at.updates_here = math.min(self.at.updates_here, counters.updates)
   return path
 end
 
@@ -126,7 +134,7 @@ end
 function Trainer:one(x, y, number, bar)
   local before = self.at.seen
   if self.mixup then y = self.mixup:apply(x, y, self.o.train.seed, self.at.epoch, number) end
-  local complete, what = update.batch(self, x, y)
+  local complete, what = update.batch(self, x, y, number)
   if complete == nil then
     local text, fatal = update.give_up(self, x, what)
     if not text then
@@ -203,35 +211,41 @@ function Trainer:row(result, ema)
     train_top1 = at.labelled > 0 and 100 * at.hits / at.labelled or nil,
     eval_loss = result.loss, eval_top1 = result.top1, eval_top5 = result.top5,
     ema_loss = ema.loss, ema_top1 = ema.top1, ema_top5 = ema.top5,
-    grad_norm = at.updates > at.updates_here and at.norms / (at.updates - at.updates_here) or nil,
+    grad_norm = at.normed > 0 and at.norms / at.normed or nil,
     skipped = at.skipped, wait_share = at.waited / math.max(at.seconds, 1e-9),
   }
 end
 
---- Is the value better than the best of its name so far? Then it is the best.
+--- Is the value better than the best of its name so far? Then it is the best. Nothing is not.
 local function improves(at, name, value)
+  if not value then return false end
   local best = at.best[name]
   if best and value <= best then return false end
   at.best[name] = value
   return true
 end
 
+function Trainer:lose_patience()
+  local epochs = self.at.since_best
+  if self.o.patience and epochs >= self.o.patience then
+    self.stop = ("%d epochs without a better result"):format(epochs)
+  end
+end
+
 --- Counts epochs without a better result, for the early stop.
 function Trainer:judge(row)
   local at = self.at
-  local without = -(row.train_loss or math.huge) -- when there is nothing to evaluate on
+  local without = row.train_loss and -row.train_loss -- when there is nothing to evaluate on
   local best = improves(at, "raw", row.eval_top1 or without)
   local best_ema = self.ema ~= nil and improves(at, "ema", row.ema_top1 or without)
   at.since_best = (best or best_ema) and 0 or at.since_best + 1
-  if self.o.patience and at.since_best >= self.o.patience then
-    self.stop = ("%d epochs without a better result"):format(at.since_best)
-  end
+  self:lose_patience()
   return best, best_ema
 end
 
 local function next_epoch(at)
   at.epoch, at.batch, at.seen, at.loss, at.hits, at.seconds = at.epoch + 1, 0, 0, 0.0, 0, 0.0
-  at.labelled, at.waited, at.norms, at.skipped, at.updates_here = 0, 0.0, 0.0, 0, at.updates
+  at.labelled, at.waited, at.norms, at.normed, at.skipped = 0, 0.0, 0.0, 0, 0
 end
 
 --- Log an epoch, publish its weights.
@@ -280,7 +294,12 @@ end
 
 --- All epochs that are left, or until there is a reason to stop.
 function Trainer:loop()
-  if self.run and self.at.batches_seen == 0 then self:save() end
+  if self.at.batches_seen == 0 then
+    self:save()
+  elseif self.at.epoch <= self.o.epochs then -- what ended the run before may end it now
+    self:lose_patience()
+    if self:must_stop() then return self:end_early() end
+  end
   while self.at.epoch <= self.o.epochs do
     if not (self:train_epoch() and self:end_epoch()) then return self:end_early() end
   end

@@ -29,9 +29,9 @@ local function group_size(self) return math.min(self.o.accumulate, self.batches 
 -- @treturn string what happened, for the caller to say
 function update.give_up(self, x, what)
   local at, o = self.at, self.o
-  local bad = self.pending.batches + 1
+  local bad, number = self.pending.batches + 1, self.pending.number
   local where = self.guard:explain(x) -- buffers and random numbers are back where the update began
-  local text = ("%s at epoch %d, batch %d; %s"):format(what, at.epoch, at.batch + bad, where)
+  local text = ("%s at epoch %d, batch %d; %s"):format(what, at.epoch, number, where)
   self.optimizer:zero_grad()
   self.pending = fresh()
   at.streak = (at.streak or 0) + 1
@@ -40,7 +40,7 @@ function update.give_up(self, x, what)
     return nil, ("train: %s; the weights are those before this batch%s"):format(text, tries)
   end
   if o.nonfinite == "rollback" then text = text .. "; back to " .. self:rollback() end
-  at.batch, at.batches_seen = at.batch + bad, at.batches_seen + bad
+  at.batch, at.batches_seen = number, at.batches_seen + bad
   at.skipped = at.skipped + bad
   return text
 end
@@ -55,10 +55,10 @@ function update.finish(self)
   self.optimizer:step()
   if self.sparse then self.sparse:step() end
   if self.ema then self.ema:step() end
-  at.batch, at.batches_seen = at.batch + p.batches, at.batches_seen + p.batches
+  at.batch, at.batches_seen = p.number, at.batches_seen + p.batches
   at.seen, at.loss, at.hits = at.seen + p.seen, at.loss + p.loss, at.hits + p.hits
   at.labelled = at.labelled + p.labelled
-  at.updates, at.norms, at.streak = at.updates + 1, at.norms + norm, 0
+  at.updates, at.norms, at.normed, at.streak = at.updates + 1, at.norms + norm, at.normed + 1, 0
   self.last = { loss = p.loss / p.seen, grad_norm = norm }
   self.pending = fresh()
   return true
@@ -79,10 +79,12 @@ local function passes(self, x, y)
 end
 
 --- One batch.
+-- @int[opt] number which one of the epoch; a loader that leaves out broken files passes over batches without any
 -- @treturn boolean an update is complete; nil: it was given up, or the run must end
 -- @treturn string what to say of it, or the error with which the run ends
-function update.batch(self, x, y)
+function update.batch(self, x, y, number)
   local p = self.pending
+  p.number = number or self.at.batch + p.batches + 1
   if p.batches == 0 then
     self.guard:mark()
     self.optimizer.lr = self.schedule(self.at.updates)

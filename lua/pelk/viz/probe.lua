@@ -1,14 +1,14 @@
 --- Looking into a model without disturbing it: evaluation mode, parameters that want no gradients, and all of it back
 -- as it was however the work ends.
 local core = require("pelk.core")
+local modes = require("pelk.modes")
 local options = require("pelk.options")
 
 local probe = {}
 
 --- What f() returns, run while m is in evaluation mode and none of its parameters asks for a gradient.
 function probe.frozen(m, f)
-  local modes, wanting = {}, {}
-  for _, module in m:modules() do modes[#modes + 1] = { module, module.training } end
+  local restore, wanting = modes.keep(m), {}
   for _, t in ipairs(m:parameters()) do
     if t.requires_grad then wanting[#wanting + 1] = t end
   end
@@ -16,7 +16,7 @@ function probe.frozen(m, f)
   for _, t in ipairs(wanting) do t:requires_grad_(false) end
   local results = table.pack(pcall(core.with_grad, f))
   for _, t in ipairs(wanting) do t:requires_grad_(true) end
-  for _, entry in ipairs(modes) do entry[1]:train(entry[2]) end -- parents first: a mode goes down the tree
+  restore()
   if not results[1] then error(results[2], 0) end
   return table.unpack(results, 2, results.n)
 end
