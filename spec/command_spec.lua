@@ -60,7 +60,7 @@ describe("pelk", function()
       ["summary --depth"] = "wants a value", ["train --opt adam"] = "adamw, sgd, lamb", ["export"] = "--output",
       ["predict"] = "wants pictures", ["sweep"] = "wants a script", ["sweep a b"] = "one folder",
       ["sweep a --format json"] = "text csv markdown latex", ["train -x"] = "unknown flag",
-      ["train --model pelk_nano epochs=20"] = "'epochs=20' stands alone", ["train --resume run.pth"] = "'run.pth' stands",
+      ["train --model pelk_nano epochs=20"] = "'epochs=20' stands alone", ["train --resume run.pth"] = "'run.pth'",
       ["train --model pelk_nano --sched step"] = "--sched step wants --decay_epochs",
     }) do
       local status, _, err = pelk_command(words)

@@ -96,7 +96,8 @@ function Set:class_counts()
 end
 
 -- Weights that make classes count alike: float32 {classes}, n / (classes with items * items of the class), 0 for a
--- class without; their mean over the items is 1. ops.cross_entropy, data.soft_targets and pelk.train's loss.weight take them.
+-- class without; their mean over the items is 1. ops.cross_entropy, data.soft_targets and pelk.train's loss.weight take
+-- them.
 function Set:class_weights()
   local counts, weights, present = self:class_counts(), {}, 0
   for _, count in ipairs(counts) do present = present + (count > 0 and 1 or 0) end

@@ -218,8 +218,8 @@ end
 --   objective: function(params, trial), called in this process, or for workers > 1 in processes that run the calling
 --     script again; or the path of a script for a process a trial, in which sweep.trial() gives the trial. It returns a
 --     number, {value=, more numbers}, or nothing after trial:report or trial:train;
---   workers=1 and threads (of each; default: the cores divided, or fewer where the library is set to): at most the cores
---     together;
+--   workers=1 and threads (of each; default: the cores divided, or fewer where the library is set to): together at
+--     most the cores;
 --   pruner=sweep.asha{reduction=3, min_epochs=1, max_epochs=} or sweep.median{warmup=1, min_trials=3};
 --   goal="max"|"min", metric: the column of pelk.train's rows that trial:train reports (default: EMA's or plain top-1);
 --   resume=true, retry=false: run failed trials again; name, progress=true;

@@ -25,7 +25,8 @@ function Rehearsal:train(given)
   options.check_module("trial:train", given.model)
   if type(given.train) ~= "table" or not given.train.shape then options.raise("trial:train: train must be a loader") end
   local shape, epochs = given.train:shape(), given.epochs or 10
-  self.work = { model = given.model, shape = shape, images = epochs * Sampled.images_of(given.sampling, given.train:size()),
+  local images = Sampled.images_of(given.sampling, given.train:size())
+  self.work = { model = given.model, shape = shape, images = epochs * images,
     tests = given.val and epochs * given.val:size() or 0 }
   error(enough, 0)
 end
