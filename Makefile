@@ -56,7 +56,7 @@ LUA_OBJ   := $(LUA_C:csrc/%.c=$(BUILD)/obj/%.o)
 CHECK_C   := $(wildcard spec/check/*.c)
 CHECK_OBJ := $(CHECK_C:spec/check/%.c=$(BUILD)/obj/check/%.o)
 
-.PHONY: all help deps demo test check spec lint asan tsan wide fuzz corpora bench recipe repl install clean FORCE
+.PHONY: all help deps demo test check spec lint asan tsan wide fuzz corpora bench recipe docs repl install clean FORCE
 all: $(BUILD)/pelk/core.so
 
 $(BUILD)/pelk/core.so: $(OBJ) $(LUA_OBJ)
@@ -136,6 +136,7 @@ help:
 	@echo 'make fuzz       the readers of tensors by libFuzzer (clang), for FUZZ_SECONDS=60'
 	@echo 'make corpora    all readers over the hostile files of Pillow, libpng ... (FOLDERS=, or from Debian sources)'
 	@echo 'make tsan       the loader threads under ThreadSanitizer'
+	@echo 'make docs       the reference of operations, layers, models and functions: $(BUILD)/reference.md'
 	@echo 'make deps       install what is missing (Debian packages, with sudo where needed)'
 	@echo 'make install    into INST_LIBDIR, INST_LUADIR and INST_BINDIR (LuaRocks calls it)'
 	@echo 'make clean      remove $(BUILD)'
@@ -194,7 +195,10 @@ bench: all $(BUILD)/check
 	@BUILD='$(BUILD)' LUA='$(LUA)' sh spec/bench/run.sh
 
 recipe: all
-	@$(LUA_ENV) $(LUA) spec/bench/recipe.lua /usr/bin/python3 '$(BUILD)/recipe' $(LIMIT) $(EPOCHS)
+	@$(LUA_ENV) $(LUA) spec/bench/recipe.lua /usr/bin/python3 '$(BUILD)/recipe' '$(LIMIT)' '$(EPOCHS)'
+
+docs: all
+	@$(LUA_ENV) $(LUA) spec/docs.lua '$(BUILD)/reference.md'
 
 repl: all
 	@$(LUA_ENV) $(LUA) -i -e 'pelk = require("pelk"); print(pelk); print("pelk.models.list(), pelk.nn, pelk.ops: all in the variable pelk")'

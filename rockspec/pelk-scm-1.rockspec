@@ -22,7 +22,7 @@ external_dependencies = {
 }
 build = {
   type = "make",
-  build_variables = {
+  variables = { -- of both passes, so that the second builds nothing anew
     CFLAGS = "$(CFLAGS)",
     LIBFLAG = "$(LIBFLAG)",
     LUA_INCDIR = "$(LUA_INCDIR)",

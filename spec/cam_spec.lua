@@ -384,6 +384,30 @@ describe("activation maps", function()
     for _, p in ipairs(m:parameters()) do assert.is_nil(p.grad) end
   end)
 
+  it("of a RepLKNet, whose norm and transitions stand apart", function()
+    pelk.manual_seed(1)
+    local m = pelk.models.create("replknet_31b", { depths = { 1, 1, 1 }, dims = { 8, 16, 24 }, kernels = { 7, 7, 5 },
+      num_classes = 3 })
+    local x = pelk.randn { 1, 64, 64, 3 }
+    m:eval()
+    local wanted = pelk.no_grad(function() return m(x):argmax(2):item() end)
+    for _, method in ipairs { "cam", "gradcam", "pc1" } do
+      local found = viz.cam(m, x, with { method = method })[1]
+      assert.equal(wanted, found.class)
+      assert.same({ 4, 4 }, found.map:shape())
+    end
+    assert.same({ 16, 16 }, viz.cam(m, x, with { method = "gradcam", stage = 1 })[1].map:shape())
+  end)
+
+  it("end where a loader does, which leaves out what is broken", function()
+    local m = pelk.models.create("pelk_nano")
+    local ds = pelk.data.tensors(pelk.rand { 5, 28, 28, 1 }, pelk.ones({ 5 }, { dtype = "int32" }))
+    local loader = pelk.data.loader(ds, { batch = 2 })
+    loader.size = function() return 9 end -- more than come
+    assert.equal(5, #viz.cam(m, loader, with { method = "gradcam" }))
+    assert.equal(5, viz.erf(m, loader, { progress = false, limit = 9 }).n)
+  end)
+
   it("refuse nonsense", function()
     local m = pelk.models.create("pelk_nano")
     local x = pelk.zeros { 1, 28, 28, 1 }

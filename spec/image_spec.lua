@@ -160,6 +160,14 @@ describe("PNG files", function()
     write("wide.png", png(20000, 20000, 1, 0, chunk("IDAT", stored(("x"):rep(60000)))))
     refuses("at most 67108864", decode("wide.png"))
     assert.truthy(core.memory().peak - before < 1 << 20)
+    local pipe = assert(io.popen("head -c 100000000 /dev/zero | gzip -9 -n -c")) -- 97 kB of deflate
+    local zeros = "\x78\x9c" .. pipe:read("a"):sub(11, -9) .. "\0\0\0\1"
+    pipe:close()
+    write("more.png", png(4, 4, 8, 6, chunk("IDAT", zeros)))
+    core.reset_peak()
+    before = core.memory().live
+    refuses("unpacks to more than its 4 x 4 pixels", decode("more.png"))
+    assert.truthy(core.memory().peak - before < 2 << 20)
     write("none.png", png(2, 2, 8, 0, ""))
     refuses("none%.png: ", decode("none.png"))
   end)

@@ -69,6 +69,20 @@ describe("containers", function()
     close(nn.Residual(function(t) return t * 2 end)(x), x * 3)
     close(nn.Parallel(function(t) return t end, function(t) return t * 0 end)(pelk.ones(2, 4)),
       pelk.tensor {{1, 1, 0, 0}, {1, 1, 0, 0}})
+    local halves = nn.Parallel {function(t) return t end, function(t) return t * 0 end, dim = -2}
+    close(halves(pelk.ones(1, 2, 2, 1)), pelk.tensor({1, 0, 1, 0}, {1, 2, 2, 1}))
+  end)
+
+  it("run the children that they had when they began", function()
+    for _, kind in ipairs {"Concat", "Parallel"} do
+      local c = nn[kind]()
+      c:add(function(t)
+        for _ = 1, 100 do c:add(nn.Identity()) end
+        return t
+      end)
+      assert.same({2, 3}, c(pelk.ones(2, 3)):shape())
+      raises("has 101 children, wants 1 to", c, pelk.ones(2, 3))
+    end
   end)
 
   it("refuse what is no layer, and themselves", function()

@@ -232,6 +232,17 @@ describe("optimisers", function()
     assert.are.same({ 0.5, 0.5, 1, 1 }, { p[1].lr_scale, p[2].lr_scale, p[3].lr_scale, p[4].lr_scale })
   end)
 
+  it("count a gradient once in the common norm, wherever its layer stands", function()
+    local layer = pelk.nn.Linear(6, 6)
+    local m = pelk.nn.Sequential(layer, pelk.nn.ReLU(), layer)
+    m(pelk.randn(5, 6)):sum():backward()
+    local w, b = layer.weight.grad, layer.bias.grad
+    local all_of_it = math.sqrt((w * w):sum():item() + (b * b):sum():item())
+    assert.near(all_of_it, pelk.optim.grad_norm(m), 1e-5 * all_of_it)
+    pelk.optim.clip_grad_norm(m, all_of_it / 3)
+    assert.near(all_of_it / 3, pelk.optim.grad_norm(m), 1e-4 * all_of_it)
+  end)
+
   it("say what was given and what was wanted", function()
     local m = linear(1, 1)
     help.raises("layer_decay must be a number in", pelk.optim.adamw, m, { layer_decay = 2 })

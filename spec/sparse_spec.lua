@@ -435,6 +435,12 @@ describe("sparse state and files", function()
       { init = "resume", checkpoint = dir .. "/sparse.safetensors" })
     help.refuses("do not fit", sparse.load(small({ dims = { 32, 96 } }), dir .. "/sparse.safetensors"))
     help.refuses("No such file", sparse.load(other, dir .. "/nothing"))
+    -- a few bytes that say that they are many
+    assert(core.save_tensors(dir .. "/huge.safetensors", { { "w.bits", pelk.zeros({ 1 }, { dtype = "uint8" }) },
+      { "w.values", pelk.zeros(1) } }, { format = "pelk.sparse 1", shapes = '{"w":[200000,200000]}' }))
+    core.reset_peak()
+    help.refuses("1 bytes of bits do not mask {200000,200000}", sparse.load(other, dir .. "/huge.safetensors"))
+    assert(core.memory().peak < 1 << 30)
     help.remove(dir)
   end)
 
@@ -545,5 +551,49 @@ describe("wrong use", function()
         assert.is_nil(next(core.module_masks(model)))
       end
     end
+  end)
+end)
+
+describe("layers that stand in two places", function()
+  it("have one mask", function()
+    pelk.manual_seed(1)
+    local layer = pelk.nn.Linear(6, 6)
+    local m = pelk.nn.Sequential(layer, pelk.nn.ReLU(), layer)
+    local s = sparse.attach(m, { density = 0.5, init = "uniform", update_every = 1 })
+    local opt = pelk.optim.sgd(m, { lr = 0.1 })
+    for _ = 1, 3 do
+      opt:zero_grad()
+      m(pelk.randn(4, 6)):sum():backward()
+      opt:step()
+      s:step()
+    end
+    assert.are.equal(18, check_masked(s, m))
+  end)
+end)
+
+describe("dead taps", function()
+  it("are no connections of masks from elsewhere, and updates keep the counts", function()
+    local given = { density = 0.97, init = "uniform" }
+    local m = small({ kernels = { 31, 13 } })
+    sparse.attach(m, given)
+    local s = sparse.attach(m, { init = "resume", dead = "exclude", image_size = 12, prune_rate = 0.5 })
+    local before = s:density()
+    backward(m, batch())
+    for _ = 1, 3 do s:update(0.5) end
+    assert.are.equal(before, s:density())
+    local on = 0
+    for _, mask in pairs(s:masks()) do on = on + mask:sum():item() end
+    local active = select(4, s.masks_:counts())
+    assert(on <= active)
+    check_masked(s, m)
+  end)
+
+  it("of objects whose masks are gone are refused", function()
+    local m = small()
+    local s = sparse.attach(m, { density = 0.5, init = "uniform" })
+    local born = {}
+    for i = 1, #s.masks_:layers() do born[i] = s.masks_:born(i) or false end
+    sparse.detach(m)
+    help.raises("has no mask", s.masks_.load_state, s.masks_, born, 0, 0, 0)
   end)
 end)

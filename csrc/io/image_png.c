@@ -11,9 +11,12 @@
 
 /* ---- stb_image, with our memory ---- */
 
-static _Thread_local bool starved; /* stb does not always say so */
+static _Thread_local bool starved, overfull; /* stb does not always say so */
+static _Thread_local int64_t largest;        /* block that the picture may need: a few bytes unpack to gigabytes */
 
 static void *take(size_t bytes) {
+    overfull |= (int64_t)bytes > largest;
+    if (overfull) return NULL;
     void *block = pk_alloc((int64_t)bytes);
     if (!block) starved = true;
     return block;
@@ -109,14 +112,32 @@ pk_status pk_png_probe(const char *name, const uint8_t *bytes, int64_t size, pk_
     return PK_OK;
 }
 
+/* Rows of eight bits or more a sample, four samples at most when a palette is unfolded; a byte before each row of each
+ * pass of an interlaced picture; stb doubles what is too small. The file's own bytes are gathered likewise. */
+static int64_t largest_block(const pk_image_info *info, int64_t unpacked, int64_t size) {
+    int64_t pixels, rows;
+    bool fits = pk_mul_ok(info->h, info->w, &pixels) && pk_mul_ok(pixels, 8, &pixels) && pk_mul_ok(info->h, 16, &rows) &&
+                pk_add_ok(pixels, rows, &pixels) && pk_add_ok(pixels, unpacked, &pixels) &&
+                pk_add_ok(pixels, size + 65536, &pixels) && pk_mul_ok(pixels, 2, &pixels);
+    return fits ? pixels : INT64_MAX;
+}
+
 pk_status pk_png_decode(const char *name, const uint8_t *bytes, int64_t size, const pk_image_region *region,
                         pk_raw *raw) {
     int w = 0, h = 0, channels = 0;
     PK_RETURN_IF(size > INT_MAX, PK_EFORMAT, "%s: a PNG of more than 2 GB", name);
-    starved = false;
+    pk_image_info info = {0};
+    int64_t at = 8, unpacked = 0;
+    chunk head;
+    PK_TRY(next_chunk(name, bytes, size, &at, &head));
+    PK_TRY(read_head(name, &head, &info, &unpacked));
+    starved = overfull = false;
+    largest = largest_block(&info, unpacked, size);
     uint8_t *pixels = stbi_load_from_memory(bytes, (int)size, &w, &h, &channels, 0);
     if (!pixels) {
         const char *reason = stbi_failure_reason();
+        PK_RETURN_IF(overfull, PK_EFORMAT, "%s: damaged PNG: it unpacks to more than its %lld x %lld pixels", name,
+                     (long long)info.h, (long long)info.w);
         if (starved) return pk_no_memory(size);
         return pk_fail(PK_EFORMAT, "%s: damaged PNG: %s", name, reason ? reason : "unknown reason");
     }

@@ -58,11 +58,14 @@ done:
 
 static bool bit(const pk_tensor *bits, int64_t i) { return pk_u8(bits)[i / 8] >> (i % 8) & 1; }
 
-static pk_status check_parts(const pk_tensor *bits, const pk_tensor *values, const pk_tensor *t) {
-    const int64_t n = pk_numel(t);
-    PK_RETURN_IF(bits->dtype != PK_UINT8 || values->dtype != PK_FLOAT32 || pk_numel(bits) != pk_ceil_div(n, 8) ||
-                     !pk_is_contiguous(bits) || !pk_is_contiguous(values),
-                 PK_EFORMAT, "%lld bytes of bits do not mask %s", (long long)pk_numel(bits), pk_shape_text(t));
+/* Before anything of that shape is made. */
+static pk_status check_parts(const pk_tensor *bits, const pk_tensor *values, int ndim, const int64_t *shape) {
+    int64_t n = 1;
+    bool fits = true;
+    for (int d = 0; d < ndim; d++) fits = fits && pk_mul_ok(n, shape[d], &n);
+    PK_RETURN_IF(!fits || bits->dtype != PK_UINT8 || values->dtype != PK_FLOAT32 ||
+                     pk_numel(bits) != n / 8 + (n % 8 > 0) || !pk_is_contiguous(bits) || !pk_is_contiguous(values),
+                 PK_EFORMAT, "%lld bytes of bits do not mask %s", (long long)pk_numel(bits), pk_dims_text(ndim, shape));
     int64_t on = 0;
     for (int64_t i = 0; i < pk_numel(bits) * 8; i++) on += i < n ? bit(bits, i) : 0;
     PK_RETURN_IF(on != pk_numel(values), PK_EFORMAT, "%lld values for %lld bits", (long long)pk_numel(values), (long long)on);
@@ -73,8 +76,8 @@ pk_status pk_unpack_sparse(const pk_tensor *bits, const pk_tensor *values, int n
                            pk_tensor **mask) {
     *t = *mask = NULL;
     pk_status status;
+    PK_TRY_DONE(check_parts(bits, values, ndim, shape));
     PK_TRY_DONE(pk_tensor_zeros(PK_FLOAT32, ndim, shape, t));
-    PK_TRY_DONE(check_parts(bits, values, *t));
     PK_TRY_DONE(pk_tensor_zeros(PK_UINT8, ndim, shape, mask));
     for (int64_t i = 0, at = 0; i < pk_numel(*t); i++) {
         if (!bit(bits, i)) continue;

@@ -8,7 +8,7 @@
 #include "core/checked.h"
 #include "io/json.h"
 
-enum { DEEPEST = 16, MOST_VISITS = 1 << 20, NOTES = 64, SHOWN = 12 };
+enum { DEEPEST = 16, MOST_VISITS = 1 << 20, NOTES = 64, LOOKS = 256, SHOWN = 12 };
 
 void pk_pth_forget(pk_finding *f) {
     for (int64_t i = 0; i < f->count; i++) pk_free(f->item[i].name);
@@ -134,13 +134,14 @@ static int32_t habitual(const pk_pickle *p, int32_t v) {
 static pk_status note_others(const pk_pickle *p, pk_dict *d) {
     if (p->value[p->root].kind != PK_VALUE_DICT) return PK_OK;
     int32_t c = p->value[p->root].a;
-    int notes = 0;
-    for (int64_t n = p->value[p->root].i; n > 0 && notes < NOTES; n--, c = p->cell[c].next) {
+    int notes = 0, looks = 0;
+    for (int64_t n = p->value[p->root].i; n > 0 && notes < NOTES && looks < LOOKS; n--, c = p->cell[c].next) {
         char key[64], value[256];
         if (!pk_value_text(p, p->cell[c].key, key, sizeof key) || !pk_utf8_valid(key, (int64_t)strlen(key))) continue;
-        if (pk_value_field(p, p->root, key) != p->cell[c].value) continue; /* set again later */
         if (!pk_value_text(p, p->cell[c].value, value, sizeof value)) continue;
         if (!pk_utf8_valid(value, (int64_t)strlen(value))) continue;
+        looks++; /* each goes through the whole dict */
+        if (pk_value_field(p, p->root, key) != p->cell[c].value) continue; /* set again later */
         PK_TRY(pk_dict_note(d, key, value));
         notes++;
     }

@@ -246,19 +246,26 @@ static int overlap(lua_State *L) {
 
 typedef struct finder {
     const pk_sparse *s;
+    char *seen; /* one a layer */
     int64_t found;
 } finder;
 
 static pk_status find_layer(void *context, const char *path, pk_module *m, pk_slot *slot) {
     finder *f = context;
     (void)path, (void)m;
-    for (int64_t i = 0; i < f->s->count; i++) f->found += f->s->layer[i].tensor == slot->tensor;
+    for (int64_t i = 0; i < f->s->count; i++) {
+        if (f->s->layer[i].tensor != slot->tensor) continue;
+        f->found += !f->seen[i]; /* a layer may stand in several places */
+        f->seen[i] = 1;
+    }
     return PK_OK;
 }
 
 /*** s:belong_to(module): are all layers' weights parameters of the module? */
 static int belong_to(lua_State *L) {
-    finder f = {check_sparse(L), 0};
+    finder f = {check_sparse(L), NULL, 0};
+    f.seen = lua_newuserdatauv(L, (size_t)f.s->count + 1, 0);
+    memset(f.seen, 0, (size_t)f.s->count + 1);
     l_check(L, pk_module_each_slot(l_check_module(L, 2), find_layer, &f));
     lua_pushboolean(L, f.found == f.s->count);
     return 1;

@@ -73,8 +73,8 @@ const pk_class pk_class_Residual = {
 
 /* ---- Concat and Parallel ---- */
 
-static pk_status join(pk_module *m, pk_tensor *const *part, pk_tensor **y) {
-    return pk_run_layer(&pk_op_concat, m, part, m->nchildren, y);
+static pk_status join(pk_module *m, pk_tensor *const *part, int n, pk_tensor **y) {
+    return pk_run_layer(&pk_op_concat, m, part, n, y);
 }
 
 static pk_status check_children(const pk_module *m) {
@@ -86,10 +86,11 @@ static pk_status check_children(const pk_module *m) {
 static pk_status concat_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     pk_tensor *part[PK_MAX_IN] = {0};
     PK_TRY(check_children(m));
+    const int n = m->nchildren; /* a Lambda may add children meanwhile */
     pk_status status = PK_OK;
-    for (int i = 0; i < m->nchildren && status == PK_OK; i++) status = pk_module_forward_child(m, i, x, &part[i]);
-    if (status == PK_OK) status = join(m, part, y);
-    for (int i = 0; i < m->nchildren; i++) pk_tensor_release(part[i]);
+    for (int i = 0; i < n && status == PK_OK; i++) status = pk_module_forward_child(m, i, x, &part[i]);
+    if (status == PK_OK) status = join(m, part, n, y);
+    for (int i = 0; i < n; i++) pk_tensor_release(part[i]);
     return status;
 }
 
@@ -117,7 +118,7 @@ static pk_status parallel_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     pk_tensor *part[PK_MAX_IN] = {0};
     PK_TRY(check_children(m));
     int64_t wanted = ((const dim_options *)m->options)->dim;
-    int dim = (int)(wanted < 0 ? x->ndim - 1 : wanted), n = m->nchildren;
+    int dim = (int)(wanted < 0 ? x->ndim + wanted : wanted), n = m->nchildren;
     PK_RETURN_IF(dim >= x->ndim || dim < 0, PK_EINVAL, "Parallel: dim %d of an input %s", dim + 1, pk_shape_text(x));
     PK_RETURN_IF(x->shape[dim] < n, PK_EINVAL, "Parallel: %d children cannot share %lld slices of %s", n,
                  (long long)x->shape[dim], pk_shape_text(x));
@@ -130,7 +131,7 @@ static pk_status parallel_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
         status = pk_module_forward_child(m, i, mine, &part[i]);
         pk_tensor_release(mine);
     }
-    if (status == PK_OK) status = join(m, part, y);
+    if (status == PK_OK) status = join(m, part, n, y);
     for (int i = 0; i < n; i++) pk_tensor_release(part[i]);
     return status;
 }

@@ -1,6 +1,8 @@
 /* The norm of all gradients, and clipping by it. */
 #include <math.h>
+#include <string.h>
 
+#include "core/alloc.h"
 #include "core/checked.h"
 #include "core/pool.h"
 #include "kernels/kernels.h"
@@ -19,35 +21,61 @@ static void sum_chunk(void *context, int64_t i, int worker) {
     j->part[i] = pk_k()->sum_squares(end - begin, j->x + begin);
 }
 
-static pk_status add_squares(void *context, const char *path, pk_module *m, pk_slot *slot) {
-    (void)path, (void)m;
+/* The gradients of a model, each once: a layer may stand in several places. */
+typedef struct gradients {
+    const pk_tensor **of;
+    int64_t count, room;
+} gradients;
+
+static pk_status collect(void *context, const char *path, pk_module *m, pk_slot *slot) {
+    gradients *all = context;
     const pk_tensor *g = pk_tensor_grad(slot->tensor);
+    (void)path, (void)m;
+    for (int64_t i = 0; i < all->count; i++)
+        if (all->of[i] == g) return PK_OK;
     if (!g) return PK_OK;
+    if (all->count == all->room) {
+        const int64_t room = 2 * all->room + 64, bytes = room * (int64_t)sizeof *all->of;
+        const pk_tensor **bigger = pk_alloc(bytes);
+        if (!bigger) return pk_no_memory(bytes);
+        if (all->count) memcpy(bigger, all->of, (size_t)all->count * sizeof *bigger);
+        pk_free(all->of);
+        all->of = bigger;
+        all->room = room;
+    }
+    all->of[all->count++] = g;
+    return PK_OK;
+}
+
+static double squares(const pk_tensor *g) {
     sum_job j = {.x = pk_f32(g), .n = pk_numel(g)};
+    double sum = 0;
     j.chunks = pk_chunks(j.n, 1 << 15);
     pk_parallel(j.chunks, sum_chunk, &j);
-    for (int64_t i = 0; i < j.chunks; i++) *(double *)context += j.part[i];
-    return PK_OK;
+    for (int64_t i = 0; i < j.chunks; i++) sum += j.part[i];
+    return sum;
 }
 
-pk_status pk_grad_norm(pk_module *m, double *norm) {
+/* most: clip to it; 0: only look. */
+static pk_status norm_of(pk_module *m, double most, double *norm) {
+    gradients all = {0};
     double sum = 0;
-    PK_TRY(pk_module_each_slot(m, add_squares, &sum));
-    *norm = sqrt(sum);
-    return PK_OK;
+    pk_status status = pk_module_each_slot(m, collect, &all);
+    if (status == PK_OK) {
+        for (int64_t i = 0; i < all.count; i++) sum += squares(all.of[i]);
+        *norm = sqrt(sum);
+    }
+    if (status == PK_OK && most > 0 && isfinite(*norm) && *norm > most) {
+        float factor = (float)(most / (*norm + 1e-6)); /* 1e-6 as PyTorch's clip_grad_norm_ */
+        for (int64_t i = 0; i < all.count; i++) pk_k()->scale(pk_numel(all.of[i]), pk_f32(all.of[i]), factor);
+    }
+    pk_free(all.of);
+    return status;
 }
 
-static pk_status scale(void *context, const char *path, pk_module *m, pk_slot *slot) {
-    (void)path, (void)m;
-    const pk_tensor *g = pk_tensor_grad(slot->tensor);
-    if (g) pk_k()->scale(pk_numel(g), pk_f32(g), *(float *)context);
-    return PK_OK;
-}
+pk_status pk_grad_norm(pk_module *m, double *norm) { return norm_of(m, 0, norm); }
 
 pk_status pk_clip_grad_norm(pk_module *m, double max_norm, double *norm) {
     PK_RETURN_IF(!(max_norm > 0), PK_EINVAL, "clip_grad_norm: the largest norm must be positive, got %g", max_norm);
-    PK_TRY(pk_grad_norm(m, norm));
-    if (!isfinite(*norm) || *norm <= max_norm) return PK_OK;
-    float factor = (float)(max_norm / (*norm + 1e-6)); /* 1e-6 as PyTorch's clip_grad_norm_ */
-    return pk_module_each_slot(m, scale, &factor);
+    return norm_of(m, max_norm, norm);
 }

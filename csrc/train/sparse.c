@@ -82,6 +82,9 @@ pk_status pk_sparse_add(pk_sparse *s, const char *path, pk_tensor *t, pk_tensor 
     PK_RETURN_IF(live && (live->dtype != PK_UINT8 || !pk_same_shape(live, t) || !pk_is_contiguous(live)), PK_EINVAL,
                  "sparse: live weights of %s must be uint8 %s, got %s %s", path, pk_shape_text(t),
                  pk_dtype_name(live->dtype), pk_shape_text(live));
+    for (int64_t i = 0; i < s->count; i++)
+        PK_RETURN_IF(s->layer[i].tensor == t, PK_EINVAL, "sparse: %s is %s, which is a layer already", path,
+                     s->layer[i].path);
     PK_TRY(make_room(s));
     pk_sparse_layer l = {.path = pk_strdup(path), .count = pk_numel(t)};
     pk_status status = l.path ? pk_tensor_new(PK_INT32, t->ndim, t->shape, &l.born) : pk_no_memory((int64_t)strlen(path));
@@ -109,8 +112,15 @@ static void connect(pk_sparse_layer *l, const uint32_t *key, uint32_t threshold,
     }
 }
 
+/* What was left dense at the commit has no connections to choose. */
+static pk_status check_open(const pk_sparse_layer *l) {
+    PK_RETURN_IF(!l->born, PK_EINVAL, "sparse: %s was left without a mask", l->path);
+    return PK_OK;
+}
+
 pk_status pk_sparse_draw(pk_sparse *s, int64_t at, int64_t n) {
     pk_sparse_layer *l = &s->layer[at];
+    PK_TRY(check_open(l));
     PK_RETURN_IF(n < 1 || n > l->room, PK_EINVAL, "sparse: %lld connections for %s, which has room for 1 to %lld",
                  (long long)n, l->path, (long long)l->room);
     uint32_t *key = pk_alloc(l->count * (int64_t)sizeof *key), threshold;
@@ -141,6 +151,7 @@ static pk_status snip_keys(const pk_sparse_layer *l, uint32_t *key) {
 
 pk_status pk_sparse_snip(pk_sparse *s, int64_t keep, bool take, int64_t *count) {
     int64_t total = 0, room = 0, at = 0, ties;
+    for (int64_t i = 0; i < s->count; i++) PK_TRY(check_open(&s->layer[i]));
     for (int64_t i = 0; i < s->count; i++) total += s->layer[i].count, room += s->layer[i].room;
     PK_RETURN_IF(keep < 1 || keep > room, PK_EINVAL, "sparse: SNIP: %lld of %lld weights cannot be kept", (long long)keep,
                  (long long)room);
@@ -171,11 +182,12 @@ static bool says_yes(const pk_tensor *mask, int64_t i) {
 
 pk_status pk_sparse_take(pk_sparse *s, int64_t at, const pk_tensor *mask) {
     pk_sparse_layer *l = &s->layer[at];
+    PK_TRY(check_open(l));
     PK_RETURN_IF(!pk_same_shape(mask, l->tensor) || !pk_is_contiguous(mask), PK_EINVAL,
                  "sparse: the mask of %s is %s, the weight %s", l->path, pk_shape_text(mask), pk_shape_text(l->tensor));
     l->active = 0;
     for (int64_t i = 0; i < l->count; i++) {
-        bool yes = says_yes(mask, i);
+        bool yes = says_yes(mask, i) && is_live(l, i);
         pk_i32(l->born)[i] = !yes ? -1 : mask->dtype == PK_INT32 ? pk_i32(mask)[i] : 0;
         l->active += yes;
     }
@@ -277,6 +289,7 @@ pk_status pk_sparse_set_state(pk_sparse *s, pk_tensor *const *born, int64_t step
         const pk_sparse_layer *l = &s->layer[i];
         PK_RETURN_IF(!born[i] != l->dense, PK_EINVAL, "sparse: the state has %s mask of %s, the model has %s",
                      born[i] ? "a" : "no", l->path, l->dense ? "none" : "one");
+        PK_RETURN_IF(born[i] && !l->tensor->mask, PK_EINVAL, "sparse: %s has no mask (not committed, or detached)", l->path);
         PK_RETURN_IF(born[i] && (born[i]->dtype != PK_INT32 || !pk_same_shape(born[i], l->tensor) || !pk_is_contiguous(born[i])),
                      PK_EINVAL, "sparse: the state of %s must be int32 %s, got %s %s", l->path, pk_shape_text(l->tensor),
                      pk_dtype_name(born[i]->dtype), pk_shape_text(born[i]));

@@ -60,7 +60,7 @@ pk_status pk_sparse_draw(pk_sparse *s, int64_t i, int64_t n);
  * many are of layer i. take: they become the connections. PK_EINVAL when a score is no finite number. */
 pk_status pk_sparse_snip(pk_sparse *s, int64_t keep, bool take, int64_t *count);
 /* Connections of layer i where mask says so: uint8 not 0; int32 not negative, taken as steps of birth; weights, float32,
- * not 0. But for the last the layer will have a mask whatever its density. */
+ * not 0; of the live ones. But for the last the layer will have a mask whatever its density. */
 pk_status pk_sparse_take(pk_sparse *s, int64_t i, const pk_tensor *mask);
 /* Put the masks on the tensors, in their arena when they are in one, and set what is masked to zero. dense: layers with
  * at least this density are left without a mask for good. On failure the model is as it was. */

@@ -153,7 +153,7 @@ static void count_changes(update_job *u, double rate) {
     for (int64_t i = 0; i < u->count; i++) {
         layer_job *j = &u->layer[i];
         j->prune = pk_min((int64_t)ceil(rate * (double)j->l->active), j->l->active);
-        j->grow = j->prune;
+        j->grow = pk_min(j->prune, capacity(j));
         total += j->prune;
     }
     if (u->s->options.redistribute != PK_KEEP_COUNTS) share_out(u, total);

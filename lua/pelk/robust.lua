@@ -47,14 +47,24 @@ end
 --- The sum of errors over severities by the baseline's, the mean over kinds (ImageNet-C's mCE).
 local function relative_error(result, baseline)
   local sum = 0
-  for _, kind in ipairs(result.kinds) do
-    local reference = baseline[kind]
-    if type(reference) ~= "number" or reference <= 0 then
+  for _, kind in ipairs(result.kinds) do sum = sum + (100 - result.mean[kind]) / baseline[kind] end
+  return 100 * sum / #result.kinds
+end
+
+--- All corruptions: transforms by kind and severity. What is wrong is told before the first picture.
+local function corruptions(kinds, severities, baseline)
+  local all = {}
+  for _, kind in ipairs(kinds) do
+    local reference = baseline and baseline[kind]
+    if baseline and (type(reference) ~= "number" or reference <= 0) then
       options.raise(("robust.corruptions: baseline has no mean error for %s"):format(kind))
     end
-    sum = sum + (100 - result.mean[kind]) / reference
+    all[kind] = {}
+    for _, severity in ipairs(severities) do
+      all[kind][severity] = data.transforms.corrupt { kind = kind, severity = severity }
+    end
   end
-  return 100 * sum / #result.kinds
+  return all
 end
 
 --- Top-1 accuracy under noise, blur, JPEG, low contrast and coarse pixels (data.transforms.corrupt).
@@ -69,6 +79,7 @@ function robust.corruptions(model, ds, given)
   local o = options.read("robust.corruptions", given, corruption_rules)
   options.check_module("robust.corruptions", model)
   local kinds, severities = o.kinds or KINDS, o.severities or { 1, 2, 3, 4, 5 }
+  local corrupt = corruptions(kinds, severities, o.baseline)
   local function top1(first, label)
     return evaluate(model, loader_of(ds, o, first), { progress = o.progress, label = label }).top1
   end
@@ -76,8 +87,7 @@ function robust.corruptions(model, ds, given)
   for _, kind in ipairs(kinds) do
     result.top1[kind], result.mean[kind] = {}, 0
     for _, severity in ipairs(severities) do
-      local corrupt = data.transforms.corrupt { kind = kind, severity = severity }
-      result.top1[kind][severity] = top1({ corrupt }, ("%s %d"):format(kind, severity))
+      result.top1[kind][severity] = top1({ corrupt[kind][severity] }, ("%s %d"):format(kind, severity))
       result.mean[kind] = result.mean[kind] + result.top1[kind][severity] / #severities
     end
     result.error = result.error + (100 - result.mean[kind]) / #kinds

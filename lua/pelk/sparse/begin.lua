@@ -99,12 +99,16 @@ local function choose(model, o)
     end
   end
   local chosen, names, used_only, used_exclude = {}, {}, {}, {}
+  local function is_new(tensor) -- a layer may stand in several places
+    for _, other in ipairs(chosen) do if other.tensor == tensor then return false end end
+    return true
+  end
   for _, entry in ipairs(model:named_parameters()) do
     if is_maskable(entry) then
       names[#names + 1] = entry.name
       local wanted = not only or matches_any(entry.name, only, used_only)
       if exclude and matches_any(entry.name, exclude, used_exclude) then wanted = false end
-      if wanted then chosen[#chosen + 1] = entry end
+      if wanted and is_new(entry.tensor) then chosen[#chosen + 1] = entry end
     end
   end
   check_used("only", only, used_only, names)

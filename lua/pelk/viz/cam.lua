@@ -203,6 +203,7 @@ function cam.run(model, pictures, given, bare)
   local ok, message = probe.frozen(model, function()
     for i = 1, count do
       local picture, label = get(i)
+      if picture == false then break end
       if not picture then return nil, label end
       local result = analyse(cam.name, model, { front = front, back = back }, images.prepare(picture, o), o, label)
       result.picture, result.label, result.method = not bare and picture or nil, label, o.method

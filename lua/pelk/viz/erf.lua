@@ -93,6 +93,7 @@ return function(model, pictures, given)
   local ok, message = probe.frozen(model, function()
     for i = 1, count do
       local picture, trouble = get(i)
+      if picture == false then break end
       if not picture then return nil, trouble end
       local map = gradient_map("viz.erf", front, images.prepare(picture, o))
       if has_nan(map) then

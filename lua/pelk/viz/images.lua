@@ -65,12 +65,14 @@ local function from_list(owner, list)
   end
 end
 
---- A loader's batches are taken as they come: its transforms made them.
+--- A loader's batches are taken as they come: its transforms made them. false after the last one, which comes early
+-- where broken files are left out.
 local function from_loader(loader)
   local next_batch, x, y, at = loader:epoch(0), nil, nil, 0
   return loader:size(), function()
     if not x or at == x:size(1) then
       x, y = next_batch()
+      if not x then return false end
       at = 0
     end
     at = at + 1
@@ -79,7 +81,8 @@ local function from_loader(loader)
 end
 
 --- How many pictures there are, and a function that gives picture i {H,W,C} and its label if there is one, or nil and a
--- message when its file cannot be read; i goes up. nil, message when a folder cannot be read.
+-- message when its file cannot be read, or false when there are no more; i goes up. nil, message when a folder cannot be
+-- read.
 function images.open(owner, source)
   if is_tensor(source) then return from_tensor(owner, source) end
   if type(source) == "string" then

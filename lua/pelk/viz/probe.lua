@@ -21,6 +21,18 @@ function probe.frozen(m, f)
   return table.unpack(results, 2, results.n)
 end
 
+--- What follows the map of a stage in an nn.Model, up to the logits.
+local function rest_of(m, stage)
+  local parted = m:options().block == "replknet" -- transitions beside the stages; norm, mean and head apart
+  return function(y)
+    for i = stage + 1, #m.stages do
+      if parted then y = m.transitions[i - 1](y) end
+      y = m.stages[i](y)
+    end
+    return m.head(parted and core.ops.global_avg_pool(m.norm(y)) or y)
+  end
+end
+
 --- A model in two halves: x to the map {N,h,w,C} of a stage, and that map to the logits.
 -- @string owner for messages
 -- @tparam Module m an nn.Model; or a Sequential, whose numbered children are its stages
@@ -32,10 +44,7 @@ function probe.halves(owner, m, stage)
     local n = #m.stages
     stage = stage or n
     if stage < 1 or stage > n then options.raise(("%s: stage %d is not in 1..%d"):format(owner, stage, n)) end
-    return function(x) return m:features(x, { stage })[1] end, function(y)
-      for i = stage + 1, n do y = m.stages[i](y) end
-      return m.head(y)
-    end
+    return function(x) return m:features(x, { stage })[1] end, rest_of(m, stage)
   end
   if m:class() ~= "Sequential" then
     if stage then options.raise(("%s: a %s has no stages"):format(owner, m:class())) end

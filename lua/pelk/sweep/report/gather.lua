@@ -158,9 +158,13 @@ end
 
 --- Where a value stands between the worst and the best, 0 to 1; the worst tenth is one, so that a run that diverged
 -- does not make all others alike.
-local function shade(rows)
+local function shade(rows, goal)
   local values = {}
   for _, row in ipairs(rows) do if row.value then values[#values + 1] = row.value end end
+  table.sort(values, function(a, b)
+    if goal == "min" then return a < b end
+    return a > b
+  end)
   if #values == 0 then return end
   local best, worst = values[1], values[math.max(1, math.ceil(#values * 0.9))]
   for _, row in ipairs(rows) do
@@ -191,7 +195,7 @@ function gather.all(results)
   for i, record in ipairs(results) do rows[i] = row_of(record, i, columns, metric) end
   table.sort(rows, better(goal))
   for i, row in ipairs(rows) do row.rank = i end
-  shade(rows)
+  shade(rows, goal)
   local values = {}
   for _, row in ipairs(rows) do values[#values + 1] = row.value end
   local counts, seconds = total(rows)
