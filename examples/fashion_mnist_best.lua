@@ -2,8 +2,8 @@
 -- three stages, and in the second and third a peripheral convolution (27x27, 13x13) of 3/8 of the channels that sees
 -- the whole map.
 --
---   lua5.4 examples/fashion_mnist_best.lua [out=runs/fashion_best] [epochs=25] [keep=0.5] [lr=0.1] [batch=128]
---     [erase=0.5] [limit=0] [tests=0]
+--   lua5.4 examples/fashion_mnist_best.lua [out=runs/fashion_best] [epochs=26] [keep=0.5] [lr=0.1] [decay=1e-3]
+--     [batch=128] [erase=0.5] [limit=0] [tests=0]
 --
 -- Ctrl-C saves; the same command goes on. An epoch is the share keep= of the images, the hard ones more often
 -- (importance sampling; keep=1: all of them); erase=P wipes a rectangle out of a training image with that probability.
@@ -14,8 +14,8 @@ local example = dofile((arg[0]:match("^.*/") or "") .. "common.lua")
 local pelk = require("pelk")
 local nn = pelk.nn
 
-local settings = example.settings { out = "runs/fashion_best", epochs = 25, keep = 0.5, lr = 0.1, batch = 128,
-  erase = 0.5, seed = 1, limit = 0, tests = 0 }
+local settings = example.settings { out = "runs/fashion_best", epochs = 26, keep = 0.5, lr = 0.1, decay = 1e-3,
+  batch = 128, erase = 0.5, seed = 1, limit = 0, tests = 0 }
 
 local function say(...) io.stdout:write(string.format(...), "\n") end
 
@@ -62,7 +62,7 @@ say("%d parameters, %.1f M multiply-adds an image; %d images", count.params, cou
 
 local history = pelk.train {
   model = model, train = train, epochs = settings.epochs, out = settings.out, resume = true, seed = settings.seed,
-  optimizer = { name = "sgd", lr = settings.lr, momentum = 0.9, nesterov = true, weight_decay = 5e-4 },
+  optimizer = { name = "sgd", lr = settings.lr, momentum = 0.9, nesterov = true, weight_decay = settings.decay },
   schedule = { kind = "cosine", warmup_epochs = 2 },
   loss = { label_smoothing = 0.1 },
   sampling = settings.keep < 1 and { keep = settings.keep } or nil,

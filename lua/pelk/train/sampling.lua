@@ -1,7 +1,8 @@
 --- Importance sampling: an epoch trains on a part of the images only, the hard ones more often than the easy ones.
 -- An image is drawn with a probability that grows with the loss it had when it was last seen, and counts in the loss by
--- the inverse, so that a batch's loss still estimates the mean over all images (Katharopoulos and Fleuret, ICML 2018,
--- equations 2 to 4; the losses of past epochs as their measure as in InfoBatch: Qin et al., ICLR 2024, section 3.2).
+-- the inverse, so that a batch's loss still estimates the mean over all images (Katharopoulos and Fleuret, "Not All
+-- Samples Are Created Equal", ICML 2018). What is hard is told by the losses of past epochs, as in InfoBatch (Qin et al.,
+-- ICLR 2024); the number of images is fixed, so that an epoch has as many batches as any other.
 local core = require("pelk.core")
 local options = require("pelk.options")
 
@@ -63,7 +64,7 @@ end
 
 function Sampled:batches()
   local batch = self.loader.batch
-  return self.loader.drop_last and self.count // batch or (self.count + batch - 1) // batch
+  return self.count // batch + (not self.loader.drop_last and self.count % batch > 0 and 1 or 0)
 end
 
 --- How many images an epoch has.
