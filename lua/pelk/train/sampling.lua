@@ -1,8 +1,8 @@
 --- Importance sampling: an epoch trains on a part of the images only, the hard ones more often than the easy ones.
 -- An image is drawn with a probability that grows with the loss it had when it was last seen, and counts in the loss by
 -- the inverse, so that a batch's loss still estimates the mean over all images (Katharopoulos and Fleuret, "Not All
--- Samples Are Created Equal", ICML 2018). What is hard is told by the losses of past epochs, as in InfoBatch (Qin et al.,
--- ICLR 2024); the number of images is fixed, so that an epoch has as many batches as any other.
+-- Samples Are Created Equal", ICML 2018). What is hard is told by the losses of past epochs, as in InfoBatch (Qin et
+-- al., ICLR 2024); the number of images is fixed, so that an epoch has as many batches as any other.
 local core = require("pelk.core")
 local options = require("pelk.options")
 
