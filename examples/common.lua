@@ -109,6 +109,7 @@ function example.fit(model, loader, steps, lr, after)
   local recent, step, sum = {}, 0, 0
   model:train()
   local epoch = 0
+  if loader:batches() == 0 then error("fewer images than a batch") end
   while step < steps do
     epoch = epoch + 1
     for x, y in loader:epoch(epoch) do

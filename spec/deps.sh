@@ -34,6 +34,7 @@ need libjsmn-dev /usr/include/jsmn.h
 need lua-busted busted
 need lua-check luacheck
 need luarocks luarocks
+need procps pgrep
 need_lua lua-luv luv
 need gnuplot-nox gnuplot
 need dataset-fashion-mnist /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz

@@ -6,7 +6,8 @@ local help = require "spec.help"
 
 local sweep = pelk.sweep
 
-local environment = ("LUA_PATH='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH=%q PELK_NUM_THREADS=1 "):format(package.cpath)
+local environment = ("LUA_PATH='./lua/?.lua;./lua/?/init.lua;;' LUA_CPATH=%q PELK_NUM_THREADS=%d "):format(
+  package.cpath, core.config().cores > 1 and 1 or 2) -- two workers on one core: because it is said
 local has_luv = pcall(require, "luv")
 
 --- A script that sweeps over a = 1..4; each trial reports a * epoch for six epochs of some 50 ms and goes on from the
@@ -140,6 +141,7 @@ kill -9 $p; wait $p
 (sweep 2) & p=$!
 until_line begin; sleep 0.15
 set -- $(workers $p)
+[ -n "$1" ] || exit 98
 kill -9 $1
 wait $p]]) })
     local begun, results = check_all()
@@ -278,9 +280,11 @@ if trial.params.a == 3 then trial:finish(100, { params = 7 }) end
 if trial.params.a == 4 then error("no") end
 print("trial " .. trial.params.a)
 ]]
-    local script = help.write(dir .. "/objective.lua", text)
+    local script, threads = help.write(dir .. "/objective.lua", text), core.threads()
+    core.set_threads(2)
     local results = sweep { dir = dir .. "/sweep", space = { a = sweep.integer(1, 4) }, objective = script,
       workers = 2, threads = 1, progress = false }
+    core.set_threads(threads)
     local states, values = {}, {}
     for i, r in ipairs(results) do states[i], values[i] = r.state, r.value end
     assert.are.same({ "done", "done", "done", "failed" }, states)

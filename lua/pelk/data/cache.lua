@@ -84,7 +84,7 @@ end
 local function build(ds, o, metadata)
   local loader = Loader.new(ds, { batch = o.batch, transforms = o.transforms, workers = o.workers, dtype = "uint8" })
   local fine, ok, message = pcall(write, ds, loader, o.path, metadata)
-  if not fine then return nil, (tostring(ok):gsub("^loader: ", "")) end -- a picture that cannot be read
+  if not fine then return nil, (tostring(ok):gsub("^.-loader: ", "")) end -- a picture that cannot be read
   if ok ~= false then return ok, message end
   local rest = without(ds, loader.broken)
   if not rest then return nil, "cache: no picture of the data set can be read" end

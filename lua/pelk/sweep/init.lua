@@ -73,8 +73,11 @@ local function own_script()
   return words[0], table.move(words, 1, #words, 1, {})
 end
 
+--- How many threads may run at once: a core each; more than them only when the environment says so.
+local function available() return math.max(core.config().cores, core.threads()) end
+
 local function check_workers(o)
-  local cores = core.config().cores
+  local cores = available()
   if o.workers > cores then
     options.raise(("sweep: %d workers on %d cores: at most one worker a core"):format(o.workers, cores))
   end
@@ -95,9 +98,9 @@ local function check_objective(o)
   end
 end
 
---- As many threads for each worker as the cores allow; more than them only when the environment says so.
+--- As many threads for each worker as the cores allow.
 local function check_threads(o)
-  local cores = core.config().cores
+  local cores = available()
   if not o.threads then
     o.threads = o.processes and math.max(1, math.min(core.threads(), cores // o.workers)) or core.threads()
   elseif o.workers * o.threads > cores then

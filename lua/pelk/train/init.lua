@@ -111,6 +111,7 @@ local function resume(self)
     error(("train: cannot resume from %s: it had %d batches an epoch and accumulated %d, now there are %d and %d")
       :format(path, at.epoch_batches, at.accumulate, self.batches, self.o.accumulate), 0)
   end
+  for name, value in pairs(fresh()) do if at[name] == nil then at[name] = value end end -- of an older version
   self.at, self.elapsed_before = at, at.elapsed
   for i, row in ipairs(at.rows) do self.history[i] = show.record(row) end
   self.run:rewind_log(at.epoch)

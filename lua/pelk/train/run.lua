@@ -11,6 +11,13 @@ Run.__index = Run
 local columns = { "epoch", "train_loss", "train_top1", "eval_loss", "eval_top1", "eval_top5", "ema_loss", "ema_top1",
   "ema_top5", "lr", "grad_norm", "skipped", "wait_share", "seconds", "images_per_s" }
 
+--- The text of an object without what changes from process to process and from step to step.
+local function text_of(value)
+  if type(value) == "table" and type(value.step) == "function" then return "masks of pelk.sparse" end
+  local text = tostring(value):gsub(", %d+ workers", ""):gsub(", %d+ steps", "")
+  return text:find("^%a+: 0x") and "a " .. type(value) or text
+end
+
 --- What config.json can say of a value: plain ones as they are, the others by their text.
 local function plain(value)
   local t = type(value)
@@ -21,7 +28,7 @@ local function plain(value)
   end
   if t == "number" and (value ~= value or math.abs(value) == math.huge) then return tostring(value) end
   if t == "string" or t == "number" or t == "boolean" then return value end
-  return tostring(value)
+  return text_of(value)
 end
 
 --- Open a folder for a run.

@@ -167,6 +167,9 @@ function Sampled:load_state(tensors, about)
       error(("the run's sampling had %s = %g, now it is %g"):format(name, about[name], self[name]), 0)
     end
   end
+  if tensors.losses:numel() ~= #self.rows then
+    error(("the run's sampling was of %d images, now there are %d"):format(tensors.losses:numel(), #self.rows), 0)
+  end
   for i, loss in ipairs(tensors.losses:flat()) do
     if loss >= 0 then self.losses[self.rows[i]] = loss end
   end
