@@ -34,6 +34,16 @@ end
 local function mean(t) return t:mean():item() end
 
 describe("corrupt", function()
+  it("leaves pictures without pixels as they are", function()
+    for _, shape in ipairs({ { 0, 32, 3 }, { 16, 0, 64 } }) do
+      local h, w, c = table.unpack(shape)
+      local ds = data.tensors(pelk.zeros({ 2, h, w, c }, { dtype = "uint8" }))
+      for x in data.loader(ds, { batch = 2, transforms = { data.transforms.corrupt { kind = "pixelate" } } })() do
+        assert.same({ 2, h, w, c }, x:shape())
+      end
+    end
+  end)
+
   it("adds noise of the deviation that ImageNet-C says, drawn by seed", function()
     local wanted = { [32] = { 0.04, 0.06, 0.08 }, [128] = { 0.06, 0.09, 0.13 }, [224] = { 0.08, 0.12, 0.18 } }
     for side, deviations in pairs(wanted) do

@@ -254,6 +254,11 @@ describe("kernels of another size", function()
     assert(from:save(path))
     assert.equal("2,8,4,2,1,1,1,1,1,2,4,8,2", select(2, pelk.load(path))["pelk.grid.weight"])
     refuses("weight lies on another grid than the model's", to:load(path))
+    local within = dir .. "/within.safetensors"
+    assert(nn.Sequential {from}:save(within)) -- the note is of "0.weight", and found under every prefix
+    refuses("weight lies on another grid than the model's", to:load(within))
+    refuses("weight lies on another grid than the model's", to:load(within, {prefix = "0"}))
+    refuses("weight lies on another grid than the model's", nn.Sequential {to}:load(within))
     local same = to.weight:clone()
     assert(to:load(path, {resize = true}))
     assert.is_false(to.weight:equal(same))

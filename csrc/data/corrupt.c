@@ -147,6 +147,7 @@ static void apply(const pk_step *s) {
     const float *in = s->in;
     float *out = s->out, *work = s->scratch;
     int64_t n = e->h * e->w * e->c;
+    if (n == 0) return;
     double by = strength_at(o, e);
     switch (o->kind) {
         case NOISE: add_noise(in, out, n, by, s->stream); break;

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/weights.h"
+
 extern const pk_key_map *const pk_key_map_registry[]; /* made by registry.awk, null at the end */
 
 const pk_key_map *pk_key_map_at(int i) {
@@ -148,6 +150,12 @@ pk_status pk_naming_find(const pk_dict *d, const pk_dict *wanted, const char *pr
     return PK_OK;
 }
 
+/* The kernel's name in the key of a note about its grid; null: it is another note. */
+static const char *key_of_grid(const char *key) {
+    const size_t n = sizeof PK_GRID_NOTE - 1;
+    return strncmp(key, PK_GRID_NOTE, n) == 0 ? key + n : NULL;
+}
+
 pk_status pk_naming_apply(const pk_naming *n, const pk_dict *d, pk_dict *out) {
     char name[PK_KEY_ROOM];
     for (int64_t i = 0; i < d->count; i++) {
@@ -156,6 +164,14 @@ pk_status pk_naming_apply(const pk_naming *n, const pk_dict *d, pk_dict *out) {
         PK_RETURN_IF(!pk_key_map_apply(n->map, rest, name), PK_EFORMAT, "%.100s...: a name too long", rest);
         PK_TRY(pk_dict_add(out, name, d->item[i].tensor));
     }
-    for (int64_t i = 0; i < d->pairs; i++) PK_TRY(pk_dict_note(out, d->pair[i].key, d->pair[i].value));
+    for (int64_t i = 0; i < d->pairs; i++) { /* notes of kernels' grids follow their kernels */
+        const char *key = d->pair[i].key, *rest = key_of_grid(key) ? without(key_of_grid(key), n->prefix) : NULL;
+        char noted[PK_KEY_ROOM + sizeof PK_GRID_NOTE];
+        if (rest && *rest && pk_key_map_apply(n->map, rest, name)) {
+            snprintf(noted, sizeof noted, PK_GRID_NOTE "%s", name);
+            key = noted;
+        }
+        PK_TRY(pk_dict_note(out, key, d->pair[i].value));
+    }
     return PK_OK;
 }

@@ -191,6 +191,7 @@ pk_order pk_onnx_common_order(const pk_onnx *g) {
     bool own = false, first = false;
     for (int i = 0; i < g->call->nin; i++) {
         const pk_graph_tensor *e = g->in[i] ? pk_onnx_find(g, g->in[i]) : NULL;
+        if (g->in[i] && g->in[i]->ndim > 4) return PK_OWN_ORDER; /* a constant, too */
         if (!e || e->constant) continue;
         if (e->t->ndim != 4) return PK_OWN_ORDER;
         own |= e->value[PK_CHANNELS_FIRST] < 0;

@@ -74,10 +74,7 @@ static int cifar_read(lua_State *L) {
 /* ---- transforms ---- */
 
 static int free_transform(lua_State *L) {
-    l_box *box = luaL_testudata(L, 1, L_TRANSFORM);
-    if (box == NULL) return 0;
-    pk_transform_release(box->object);
-    box->object = NULL;
+    pk_transform_release(l_take_object(L, 1, L_TRANSFORM));
     return 0;
 }
 
@@ -194,15 +191,13 @@ static int transform_print(lua_State *L) {
 /* mix(x, y, options, seed, epoch, number) -> soft targets; x is changed in place. */
 static int mix(lua_State *L) {
     lua_settop(L, 6);
-    pk_tensor *x = l_check_tensor(L, 1);
-    const pk_tensor *y = l_check_tensor(L, 2);
     pk_mix o;
     l_read_options(L, 3, "mixup", pk_mix_fields, pk_mix_nfields, &o, sizeof o);
     uint64_t stream = pk_recipe_stream((uint64_t)l_check_int(L, 4, "seed"), (uint64_t)l_check_int(L, 5, "epoch"));
     stream = pk_random_bits(stream ^ MIX_KEY, (uint64_t)l_check_int(L, 6, "batch"));
     pk_status status;
     pk_tensor *targets = NULL;
-    L_RETRY(L, status, pk_mix_apply(&o, stream, x, y, &targets));
+    L_RETRY(L, status, pk_mix_apply(&o, stream, l_check_tensor(L, 1), l_check_tensor(L, 2), &targets));
     l_check(L, status);
     l_push_tensor(L, targets);
     return 1;
@@ -211,14 +206,13 @@ static int mix(lua_State *L) {
 /* soft_targets(y, classes, smoothing, weights or nil) -> float32 {N,classes} */
 static int soft_targets(lua_State *L) {
     lua_settop(L, 4);
-    const pk_tensor *y = l_check_tensor(L, 1), *weight = l_opt_tensor(L, 4);
     int64_t classes = l_check_int(L, 2, "number of classes");
     double smoothing = luaL_optnumber(L, 3, 0);
     if (classes < 1) l_arg_error(L, 2, "number of classes must be at least 1, got %lld", (long long)classes);
     if (!(smoothing >= 0 && smoothing <= 1)) l_arg_error(L, 3, "label smoothing must be in [0, 1], got %g", smoothing);
     pk_status status;
     pk_tensor *targets = NULL;
-    L_RETRY(L, status, pk_soft_targets(y, classes, smoothing, weight, &targets));
+    L_RETRY(L, status, pk_soft_targets(l_check_tensor(L, 1), classes, smoothing, l_opt_tensor(L, 4), &targets));
     l_check(L, status);
     l_push_tensor(L, targets);
     return 1;

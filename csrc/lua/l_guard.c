@@ -41,8 +41,11 @@ static int guard_explain(lua_State *L) {
     char text[640];
     pk_guard *g = check_guard(L, 1);
     pk_tensor *x = l_hold_tensor(L, 2);
+    l_box *box = lua_touserdata(L, 1);
     lua_State *outer = l_enter(L);
+    box->object = NULL; /* a function of the model may close the guard */
     pk_status status = pk_guard_explain(g, x, text, sizeof text);
+    box->object = g;
     l_leave(outer);
     l_check(L, status);
     lua_pushstring(L, text);

@@ -16,10 +16,9 @@ static int push(lua_State *L, pk_status status, pk_tensor *t) {
 
 /* What makes one map of another. */
 static int map_of_map(lua_State *L, pk_status (*make)(const pk_tensor *map, pk_tensor **out)) {
-    const pk_tensor *map = l_check_tensor(L, 1);
     pk_tensor *out = NULL;
-    pk_status status;
-    L_RETRY(L, status, make(map, &out));
+    pk_status status; /* here and below: reclaiming memory runs finalisers, so tensors are looked up each time */
+    L_RETRY(L, status, make(l_check_tensor(L, 1), &out));
     return push(L, status, out);
 }
 
@@ -39,11 +38,10 @@ static int erf_side(lua_State *L) {
 
 /* first_component(x {N,D}) -> {D}, the part of the variance along it */
 static int first_component(lua_State *L) {
-    const pk_tensor *x = l_check_tensor(L, 1);
     pk_tensor *out = NULL;
     double explained;
     pk_status status;
-    L_RETRY(L, status, pk_first_component(x, &out, &explained));
+    L_RETRY(L, status, pk_first_component(l_check_tensor(L, 1), &out, &explained));
     l_check(L, status);
     l_push_tensor(L, out);
     lua_pushnumber(L, explained);
@@ -52,11 +50,10 @@ static int first_component(lua_State *L) {
 
 /* map_resize(map, h, w): cubic */
 static int map_resize(lua_State *L) {
-    const pk_tensor *map = l_check_tensor(L, 1);
     int64_t h = l_check_int(L, 2, "height"), w = l_check_int(L, 3, "width");
     pk_tensor *out = NULL;
     pk_status status;
-    L_RETRY(L, status, pk_map_resize(map, h, w, &out));
+    L_RETRY(L, status, pk_map_resize(l_check_tensor(L, 1), h, w, &out));
     return push(L, status, out);
 }
 
@@ -75,21 +72,19 @@ static int map_border(lua_State *L) {
 
 /* boxes(map uint8, level, largest) -> int32 {n,4}: x0, y0, x1, y1, from 0, ends included */
 static int boxes(lua_State *L) {
-    const pk_tensor *map = l_check_tensor(L, 1);
     int64_t level = l_check_int(L, 2, "level");
     if (level < 0 || level > 255) l_arg_error(L, 2, "a level is 0..255, got %lld", (long long)level);
     pk_tensor *out = NULL;
     pk_status status;
-    L_RETRY(L, status, pk_boxes(map, (int)level, lua_toboolean(L, 3), &out));
+    L_RETRY(L, status, pk_boxes(l_check_tensor(L, 1), (int)level, lua_toboolean(L, 3), &out));
     return push(L, status, out);
 }
 
 /* box_curve(map uint8, known int32 {n,4}, largest) -> float32 {256}: the best overlap at each level */
 static int box_curve(lua_State *L) {
-    const pk_tensor *map = l_check_tensor(L, 1), *known = l_check_tensor(L, 2);
     pk_tensor *out = NULL;
     pk_status status;
-    L_RETRY(L, status, pk_box_curve(map, known, lua_toboolean(L, 3), &out));
+    L_RETRY(L, status, pk_box_curve(l_check_tensor(L, 1), l_check_tensor(L, 2), lua_toboolean(L, 3), &out));
     return push(L, status, out);
 }
 

@@ -9,10 +9,7 @@
 #define L_REPORT "pelk.MergeReport" /* holds the report while Lua values are made of it */
 
 static int free_report(lua_State *L) {
-    l_box *box = luaL_testudata(L, 1, L_REPORT);
-    if (box == NULL) return 0;
-    pk_free(box->object);
-    box->object = NULL;
+    pk_free(l_take_object(L, 1, L_REPORT));
     return 0;
 }
 
@@ -38,13 +35,13 @@ static void push_rows(lua_State *L, const char *text) {
 /* module_merge(m, {slak="auto", expand="dense", batch_norms=true}) -> list of {kind, path, text}. */
 static int merge(lua_State *L) {
     pk_merge_options o;
-    pk_module *m = l_check_module(L, 1);
+    l_check_module(L, 1);
     l_read_options(L, 2, "merge", pk_merge_fields, pk_merge_nfields, &o, sizeof o);
     l_box *box = l_new_box(L, L_REPORT);
     lua_toclose(L, -1);
     char *report = NULL;
     pk_status status;
-    L_RETRY(L, status, pk_module_merge(m, &o, &report));
+    L_RETRY(L, status, pk_module_merge(l_check_module(L, 1), &o, &report));
     box->object = report;
     l_check(L, status);
     push_rows(L, report);

@@ -21,13 +21,15 @@ static const pk_field fields[] = {
 /* export_onnx(m, path, x, {dynamic_batch=false, layout="nchw"}) -> true: the forward of x is traced. */
 static int export_onnx(lua_State *L) {
     export_options o;
-    pk_module *m = l_check_module(L, 1);
     size_t n;
+    l_check_module(L, 1);
     luaL_checktype(L, 2, LUA_TSTRING);
     const char *path = lua_tolstring(L, 2, &n);
     if (n == 0 || strlen(path) != n) l_arg_error(L, 2, n == 0 ? "the path is empty" : "a path has no zero bytes");
-    pk_tensor *x = l_check_tensor(L, 3);
+    l_check_tensor(L, 3);
     l_read_options(L, 4, "export_onnx", fields, sizeof fields / sizeof *fields, &o, sizeof o);
+    pk_module *m = l_check_module(L, 1); /* now: reading options may run finalisers */
+    pk_tensor *x = l_check_tensor(L, 3);
     const pk_onnx_options asked = {o.dynamic_batch, o.layout == 0 ? PK_CHANNELS_FIRST : PK_OWN_ORDER};
     lua_State *outer = l_enter(L);
     pk_module_retain(m); /* a Lambda's function may free what it runs in */

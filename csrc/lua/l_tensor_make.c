@@ -268,11 +268,10 @@ static void fill_flat(lua_State *L, int index, pk_tensor *t, int64_t n) {
 
 /* tensor(t): a copy, of the dtype in the options or t's own. */
 static int copy_tensor(lua_State *L) {
-    const pk_tensor *src = l_check_tensor(L, 1);
-    make_options o = read_make_options(L, 2, "tensor", (make_options){.dtype = (int)src->dtype});
+    make_options o = read_make_options(L, 2, "tensor", (make_options){.dtype = (int)l_check_tensor(L, 1)->dtype});
     pk_tensor *t = NULL;
-    pk_status status;
-    L_RETRY(L, status, pk_tensor_new((pk_dtype)o.dtype, src->ndim, src->shape, &t));
+    pk_status status; /* the tensor is looked up each time: options and reclaiming run finalisers */
+    L_RETRY(L, status, pk_tensor_new((pk_dtype)o.dtype, l_check_tensor(L, 1)->ndim, l_check_tensor(L, 1)->shape, &t));
     l_check(L, status);
     t->requires_grad = o.requires_grad && o.dtype == PK_FLOAT32;
     l_push_tensor(L, t);

@@ -74,32 +74,33 @@ static picture_options read_look(lua_State *L, int arg, const char *owner, const
 
 /* picture(t, options): {H,W}, {H,W,1} or {H,W,3} to pixels */
 static int picture(lua_State *L) {
-    const pk_tensor *t = l_check_tensor(L, 1);
+    l_check_tensor(L, 1);
     picture_options o = read_look(L, 2, "picture", picture_fields, sizeof picture_fields / sizeof *picture_fields);
     pk_tensor *out = NULL;
     pk_status status;
-    L_RETRY(L, status, pk_picture(t, &o.look, &out));
+    L_RETRY(L, status, pk_picture(l_check_tensor(L, 1), &o.look, &out));
     return push_picture(L, status, out);
 }
 
 /* picture_tiles(t, options): the planes of {h,w,n} */
 static int picture_tiles(lua_State *L) {
-    const pk_tensor *t = l_check_tensor(L, 1);
+    l_check_tensor(L, 1);
     picture_options o = read_look(L, 2, "tiles", tile_fields, sizeof tile_fields / sizeof *tile_fields);
     pk_tensor *out = NULL;
     pk_status status;
-    L_RETRY(L, status, pk_picture_tiles(t, &o.look, o.columns, o.each, &out));
+    L_RETRY(L, status, pk_picture_tiles(l_check_tensor(L, 1), &o.look, o.columns, o.each, &out));
     return push_picture(L, status, out);
 }
 
 /* picture_heatmap(t, options, title or nil, note or nil): a map with its scale */
 static int picture_heatmap(lua_State *L) {
-    const pk_tensor *t = l_check_tensor(L, 1);
+    l_check_tensor(L, 1);
     lua_settop(L, 4);
     picture_options o = read_look(L, 2, "heatmap", heatmap_fields, sizeof heatmap_fields / sizeof *heatmap_fields);
     pk_tensor *out = NULL;
     pk_status status;
-    L_RETRY(L, status, pk_picture_heatmap(t, &o.look, luaL_optstring(L, 3, NULL), luaL_optstring(L, 4, NULL), &out));
+    L_RETRY(L, status, pk_picture_heatmap(l_check_tensor(L, 1), &o.look, luaL_optstring(L, 3, NULL),
+                                       luaL_optstring(L, 4, NULL), &out));
     return push_picture(L, status, out);
 }
 
@@ -107,11 +108,11 @@ static int picture_heatmap(lua_State *L) {
 
 /* picture_blend(a, b, alpha) -> (1 - alpha) a + alpha b */
 static int picture_blend(lua_State *L) {
-    const pk_tensor *a = l_check_tensor(L, 1), *b = l_check_tensor(L, 2);
+    l_check_tensor(L, 1);
     double alpha = luaL_checknumber(L, 3);
     pk_tensor *out = NULL;
     pk_status status;
-    L_RETRY(L, status, pk_picture_blend(a, b, alpha, &out));
+    L_RETRY(L, status, pk_picture_blend(l_check_tensor(L, 1), l_check_tensor(L, 2), alpha, &out));
     return push_picture(L, status, out);
 }
 
