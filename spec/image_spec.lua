@@ -411,7 +411,8 @@ describe("a packed cache", function()
       assert.same({ 3, 4, 5 }, packed:class_counts())
     end)
     local stops = assert(data.image_folder { root = make_folder("packstop", true) })
-    refuses("^/[^:]*zzz%.jpg", data.cache(stops, { path = dir .. "/s.pictures", transforms = { T.resize { size = 4 } } }))
+    local o = { path = dir .. "/s.pictures", transforms = { T.resize { size = 4 } } }
+    refuses("^/[^:]*zzz%.jpg", data.cache(stops, o))
   end)
 
   it("is of these labels and of these values", function()

@@ -282,15 +282,15 @@ describe("numbers gone bad", function()
     local inner = pelk.nn.Sequential(pelk.nn.Linear(3, 3), pelk.nn.Lambda(function(y) return (y - 9):log() end),
       pelk.nn.ReLU())
     assert.truthy(core.guard_new(inner):explain(pelk.full({ 2, 3 }, -1)):find("^1 %(Lambda%)"))
-    local guard
-    local closing = pelk.nn.Sequential(pelk.nn.BatchNorm(3), pelk.nn.Lambda(function(x)
-      if guard then pcall(function() local _ <close> = guard end) end
-      return x * (0 / 0)
+    local open
+    local closing = pelk.nn.Sequential(pelk.nn.BatchNorm(3), pelk.nn.Lambda(function(y)
+      if open then pcall(function() local _ <close> = open end) end
+      return y * (0 / 0)
     end))
     local armed = core.guard_new(closing)
-    guard = armed
-    assert.truthy(guard:explain(pelk.rand({ 4, 3 })):find("Lambda"))
-    guard = nil
+    open = armed
+    assert.truthy(armed:explain(pelk.rand({ 4, 3 })):find("Lambda"))
+    open = nil
     armed:restore()
   end)
 

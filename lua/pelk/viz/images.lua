@@ -80,9 +80,9 @@ local function from_loader(loader)
   end
 end
 
---- How many pictures there are, and a function that gives picture i {H,W,C} and its label if there is one, or nil and a
--- message when its file cannot be read, or false when there are no more; i goes up. nil, message when a folder cannot be
--- read.
+--- How many pictures there are, and a function that gives picture i {H,W,C} and its label if there is one, or nil and
+-- a message when its file cannot be read, or false when there are no more; i goes up. nil, message when a folder cannot
+-- be read.
 function images.open(owner, source)
   if is_tensor(source) then return from_tensor(owner, source) end
   if type(source) == "string" then
