@@ -3,6 +3,17 @@ local assert = require "luassert"
 
 local help = {}
 
+--- for key, value in help.sorted(t): by key, so that what is drawn on the way is the same every time.
+function help.sorted(t)
+  local keys, i = {}, 0
+  for key in pairs(t) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return function()
+    i = i + 1
+    return keys[i], t[keys[i]]
+  end
+end
+
 --- f(...) raises a string that matches the pattern.
 function help.raises(pattern, f, ...)
   local ok, message = pcall(f, ...)
@@ -69,7 +80,7 @@ end
 --- Random parameters, moved by `step`, statistics that are not 0 and 1, gammas of a size that lets every block matter.
 function help.randomise(m, step)
   local pelk = require("pelk")
-  for name, t in pairs(m:state_dict()) do
+  for name, t in help.sorted(m:state_dict()) do
     pelk.no_grad(function()
       if name:find("running_var") or name:find("gamma") or name:find("norm.*weight") or name:find("bn.*weight") then
         t:copy_(pelk.rand(t:shape()) + 0.5)

@@ -83,7 +83,7 @@ describe("export_onnx: ops", function()
       split = function(x) return (select(2, ops.split(x, { sizes = { 1, 2, 2 } }))) end,
       expand = function(x) return x:narrow(4, 2, 1):expand(-1, 7, 6, 9) end,
     }
-    for name, f in pairs(maps) do
+    for name, f in help.sorted(maps) do
       -- plainly, and behind a convolution and a norm, where channels stand elsewhere
       local fixed = name == "reshape" and { dynamic_batch = false } or nil
       local x = fixed and image:narrow(1, 1, 1):contiguous() or image
@@ -98,7 +98,7 @@ describe("export_onnx: ops", function()
     cases:add("pow", nn.Sequential(function(x) return ops.pow(x, { exponent = 1.7 }) end), positive)
     local layers = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm(6), nn.Linear(6, 4, { bias = false }))
     cases:add("rows", randomise(layers), rows)
-    cases:finish(1e-5)
+    cases:finish(5e-5) -- means of normed channels are small beside what they are made of
   end)
 
   it("of two inputs, with constants and between branches", function()
@@ -141,7 +141,7 @@ describe("export_onnx: ops", function()
       batch_norm = nn.Sequential(nn.Conv2d(6, 6), nn.BatchNorm(6), nn.Linear(6, 6), nn.LayerNorm(6), nn.BatchNorm(6)),
       plain_norms = nn.Sequential(nn.LayerNorm(6, { affine = false }), nn.BatchNorm(6, { affine = false })),
     }
-    for name, m in pairs(layers) do cases:add(name, randomise(m), x) end
+    for name, m in help.sorted(layers) do cases:add(name, randomise(m), x) end
     cases:finish(1e-5)
   end)
 end)
@@ -167,7 +167,7 @@ describe("export_onnx: architectures", function()
     pelk.manual_seed(24)
     local cases = new_cases()
     local x = pelk.randn({ 2, 64, 96, 3 })
-    for name, v in pairs(variants) do
+    for name, v in help.sorted(variants) do
       local m = create(table.unpack(v))
       cases:add(name, m, x)
       cases:add(name .. "_merged", m:merge(), x)
