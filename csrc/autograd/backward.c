@@ -18,15 +18,7 @@ typedef struct node_list {
 } node_list;
 
 static pk_status list_add(node_list *list, pk_node *n) {
-    if (list->count == list->room) {
-        int64_t room = list->room ? 2 * list->room : 256;
-        pk_node **grown = pk_alloc(room * (int64_t)sizeof *grown);
-        if (!grown) return pk_no_memory(room * (int64_t)sizeof *grown);
-        if (list->count) memcpy(grown, list->node, (size_t)list->count * sizeof *grown);
-        pk_free(list->node);
-        list->node = grown;
-        list->room = room;
-    }
+    PK_TRY(pk_grow(&list->node, list->count, &list->room, sizeof *list->node));
     list->node[list->count++] = n;
     return PK_OK;
 }

@@ -176,3 +176,19 @@ int64_t pk_alloc_count(void) {
     pthread_mutex_unlock(&lock);
     return n;
 }
+
+/* ---- lists ---- */
+
+pk_status pk_grow(void *list, int64_t count, int64_t *room, int64_t size) {
+    if (count < *room) return PK_OK;
+    int64_t more = *room ? 2 * *room : 64, bytes;
+    if (!pk_mul_ok(more, size, &bytes)) return pk_no_memory(INT64_MAX);
+    void *larger = pk_alloc_zeroed(bytes), *old;
+    if (!larger) return pk_no_memory(bytes);
+    memcpy(&old, list, sizeof old);
+    if (count > 0) memcpy(larger, old, (size_t)(count * size));
+    memcpy(list, &larger, sizeof larger);
+    pk_free(old);
+    *room = more;
+    return PK_OK;
+}

@@ -12,6 +12,10 @@ void pk_free(void *block); /* null is fine */
 char *pk_strdup(const char *text);
 pk_status pk_no_memory(int64_t bytes);
 
+/* Room for one element more in a list that grows: *(T **)list holds `count` of `size` bytes and has room for *room. When
+ * that is used up the list moves to a block of twice the room, whose rest is zero. On failure it is as it was. */
+pk_status pk_grow(void *list, int64_t count, int64_t *room, int64_t size);
+
 void pk_memory_trim(void);       /* give pooled blocks back to the system */
 void pk_memory_reset_peak(void);
 

@@ -15,7 +15,7 @@ static inline bool pk_add_ok(int64_t a, int64_t b, int64_t *r) {
 
 static inline int64_t pk_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t pk_max(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t pk_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t pk_ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); } /* of any a from 0 on */
 static inline int64_t pk_round_up(int64_t a, int64_t b) { return pk_ceil_div(a, b) * b; }
 
 #endif

@@ -337,7 +337,7 @@ static pk_status new_feed(const pk_feed_options *o, pk_feed **out) {
     if (!f) return pk_no_memory(sizeof *f);
     f->o = *o;
     int64_t n = o->rows->shape[0];
-    f->batches = n / o->batch + (!o->drop_last && n % o->batch > 0);
+    f->batches = o->drop_last ? n / o->batch : pk_ceil_div(n, o->batch);
     f->end = pk_min(n, f->batches * o->batch);
     f->next = f->opened = pk_min(o->first, f->batches);
     f->place = f->limit = pk_min(f->next * o->batch, f->end);

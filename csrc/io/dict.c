@@ -5,21 +5,11 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/checked.h"
 
-/* Room for one more of `size` bytes each, doubling. */
-static pk_status grow(void **block, int64_t count, int64_t *room, int64_t size) {
-    if (count < *room) return PK_OK;
-    int64_t more = *room ? *room * 2 : 16, bytes;
-    PK_RETURN_IF(!pk_mul_ok(more, size, &bytes) || more > INT32_MAX, PK_EINVAL, "too many names: %lld",
-                 (long long)count);
-    void *bigger = pk_alloc(bytes);
-    if (!bigger) return pk_no_memory(bytes);
-    if (count > 0) memcpy(bigger, *block, (size_t)(count * size));
-    pk_free(*block);
-    *block = bigger;
-    *room = more;
-    return PK_OK;
+/* Room for one more of `size` bytes each. */
+static pk_status grow(void *list, int64_t count, int64_t *room, int64_t size) {
+    PK_RETURN_IF(count > INT32_MAX / 2, PK_EINVAL, "too many names: %lld", (long long)count);
+    return pk_grow(list, count, room, size);
 }
 
 static void unsort(pk_dict *d) {
@@ -28,9 +18,7 @@ static void unsort(pk_dict *d) {
 }
 
 pk_status pk_dict_add(pk_dict *d, const char *name, pk_tensor *tensor) {
-    void *items = d->item;
-    PK_TRY(grow(&items, d->count, &d->room, sizeof *d->item));
-    d->item = items;
+    PK_TRY(grow(&d->item, d->count, &d->room, sizeof *d->item));
     char *copy = pk_strdup(name);
     if (!copy) return pk_no_memory((int64_t)strlen(name) + 1);
     unsort(d);
@@ -39,9 +27,7 @@ pk_status pk_dict_add(pk_dict *d, const char *name, pk_tensor *tensor) {
 }
 
 pk_status pk_dict_note(pk_dict *d, const char *key, const char *value) {
-    void *pairs = d->pair;
-    PK_TRY(grow(&pairs, d->pairs, &d->pair_room, sizeof *d->pair));
-    d->pair = pairs;
+    PK_TRY(grow(&d->pair, d->pairs, &d->pair_room, sizeof *d->pair));
     char *k = pk_strdup(key), *v = pk_strdup(value);
     if (!k || !v) {
         pk_free(k);

@@ -64,7 +64,7 @@ static pk_status check_parts(const pk_tensor *bits, const pk_tensor *values, int
     bool fits = true;
     for (int d = 0; d < ndim; d++) fits = fits && pk_mul_ok(n, shape[d], &n);
     PK_RETURN_IF(!fits || bits->dtype != PK_UINT8 || values->dtype != PK_FLOAT32 ||
-                     pk_numel(bits) != n / 8 + (n % 8 > 0) || !pk_is_contiguous(bits) || !pk_is_contiguous(values),
+                     pk_numel(bits) != pk_ceil_div(n, 8) || !pk_is_contiguous(bits) || !pk_is_contiguous(values),
                  PK_EFORMAT, "%lld bytes of bits do not mask %s", (long long)pk_numel(bits), pk_dims_text(ndim, shape));
     int64_t on = 0;
     for (int64_t i = 0; i < pk_numel(bits) * 8; i++) on += i < n ? bit(bits, i) : 0;

@@ -6,30 +6,18 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/checked.h"
 
 void pk_onnx_fail(pk_onnx *g, pk_status status) {
     if (g->status == PK_OK) g->status = status;
 }
 
 /* Room for one more; false: there is none, and the graph has failed. */
-static bool grow(pk_onnx *g, void **list, int64_t count, int64_t *room, int64_t size) {
-    if (g->status != PK_OK) return false;
-    if (count < *room) return true;
-    int64_t more = *room ? 2 * *room : 64;
-    void *larger = pk_alloc_zeroed(more * size);
-    if (!larger) {
-        pk_onnx_fail(g, pk_no_memory(more * size));
-        return false;
-    }
-    if (count) memcpy(larger, *list, (size_t)(count * size));
-    pk_free(*list);
-    *list = larger;
-    *room = more;
-    return true;
+static bool grow(pk_onnx *g, void *list, int64_t count, int64_t *room, int64_t size) {
+    if (g->status == PK_OK) g->status = pk_grow(list, count, room, size);
+    return g->status == PK_OK;
 }
 
-#define GROW(g, list) grow(g, (void **)(void *)&(g)->list, (g)->list##s, &(g)->list##_room, sizeof *(g)->list)
+#define GROW(g, list) grow(g, &(g)->list, (g)->list##s, &(g)->list##_room, sizeof *(g)->list)
 
 void pk_onnx_free(pk_onnx *g) {
     for (int64_t i = 0; i < g->tensors; i++) {

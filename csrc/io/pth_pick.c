@@ -18,15 +18,7 @@ void pk_pth_forget(pk_finding *f) {
 
 static pk_status add(pk_finding *f, const char *name, int32_t v) {
     PK_RETURN_IF(f->count == PK_PTH_MAX_TENSORS, PK_EFORMAT, "more than %d tensors", PK_PTH_MAX_TENSORS);
-    if (f->count == f->room) {
-        int64_t room = f->room ? 2 * f->room : 64, bytes = room * (int64_t)sizeof *f->item;
-        pk_found *bigger = pk_alloc(bytes);
-        if (!bigger) return pk_no_memory(bytes);
-        if (f->count > 0) memcpy(bigger, f->item, (size_t)f->count * sizeof *bigger);
-        pk_free(f->item);
-        f->item = bigger;
-        f->room = room;
-    }
+    PK_TRY(pk_grow(&f->item, f->count, &f->room, sizeof *f->item));
     char *copy = pk_strdup(name);
     if (!copy) return pk_no_memory((int64_t)strlen(name));
     f->item[f->count++] = (pk_found){copy, v};

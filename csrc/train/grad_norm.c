@@ -1,6 +1,5 @@
 /* The norm of all gradients, and clipping by it. */
 #include <math.h>
-#include <string.h>
 
 #include "core/alloc.h"
 #include "core/checked.h"
@@ -31,18 +30,10 @@ static pk_status collect(void *context, const char *path, pk_module *m, pk_slot 
     gradients *all = context;
     const pk_tensor *g = pk_tensor_grad(slot->tensor);
     (void)path, (void)m;
+    if (!g) return PK_OK;
     for (int64_t i = 0; i < all->count; i++)
         if (all->of[i] == g) return PK_OK;
-    if (!g) return PK_OK;
-    if (all->count == all->room) {
-        const int64_t room = 2 * all->room + 64, bytes = room * (int64_t)sizeof *all->of;
-        const pk_tensor **bigger = pk_alloc(bytes);
-        if (!bigger) return pk_no_memory(bytes);
-        if (all->count) memcpy(bigger, all->of, (size_t)all->count * sizeof *bigger);
-        pk_free(all->of);
-        all->of = bigger;
-        all->room = room;
-    }
+    PK_TRY(pk_grow(&all->of, all->count, &all->room, sizeof *all->of));
     all->of[all->count++] = g;
     return PK_OK;
 }

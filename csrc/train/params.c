@@ -24,25 +24,13 @@ static bool named_in(const char *path, const char *const *list) {
     return false;
 }
 
-static pk_status make_room(collector *c) {
-    if (c->p->count < c->room) return PK_OK;
-    int64_t room = c->room ? 2 * c->room : 64;
-    pk_param *grown = pk_alloc_zeroed(room * (int64_t)sizeof *grown);
-    if (!grown) return pk_no_memory(room * (int64_t)sizeof *grown);
-    if (c->p->count) memcpy(grown, c->p->param, (size_t)c->p->count * sizeof *grown);
-    pk_free(c->p->param);
-    c->p->param = grown;
-    c->room = room;
-    return PK_OK;
-}
-
 static pk_status collect(void *context, const char *path, pk_module *m, pk_slot *slot) {
     collector *c = context;
     (void)m;
     if (slot->buffer || !slot->tensor->requires_grad) return PK_OK;
     for (int64_t i = 0; i < c->p->count; i++)
         if (c->p->param[i].tensor == slot->tensor) return PK_OK; /* shared with a module before */
-    PK_TRY(make_room(c));
+    PK_TRY(pk_grow(&c->p->param, c->p->count, &c->room, sizeof *c->p->param));
     pk_param *p = &c->p->param[c->p->count];
     p->path = pk_strdup(path);
     if (!p->path) return pk_no_memory((int64_t)strlen(path));
