@@ -40,9 +40,15 @@ static void set_list(lua_State *L, view_args *a, const char *field, const int64_
 /* Run on the tensor at arg and push the view. */
 static int run(lua_State *L, const view_args *a, int arg) { return l_run_op(L, a->op, a->params, &arg, 1); }
 
+/* Push the field of an option table; without metamethods, which could free tensors. */
+static void raw_field(lua_State *L, int table, const char *name) {
+    lua_pushstring(L, name);
+    lua_rawget(L, table);
+}
+
 /* Integers of a method's arguments: a list, several numbers, or the field of an option table. */
 static int read_list(lua_State *L, int arg, const char *field, const char *what, int64_t *out) {
-    if (lua_type(L, arg) == LUA_TTABLE && lua_rawlen(L, arg) == 0) { /* options: no metamethods, which could free tensors */
+    if (lua_type(L, arg) == LUA_TTABLE && lua_rawlen(L, arg) == 0) {
         bool named = false;
         lua_pushnil(L);
         while (lua_next(L, arg)) {
@@ -51,8 +57,7 @@ static int read_list(lua_State *L, int arg, const char *field, const char *what,
             if (!named) l_arg_error(L, arg, "wants numbers, a list of them, or {%s = list}", field);
         }
         if (named) {
-            lua_pushstring(L, field);
-            lua_rawget(L, arg);
+            raw_field(L, arg, field);
             lua_replace(L, arg);
         }
     }
@@ -192,10 +197,7 @@ static int run_select(lua_State *L, int arg, int d, int64_t index) {
 /* Put the fields of an option table at arg 2 in the places of positional arguments. */
 static void spread(lua_State *L, const char *const *names, int n) {
     if (lua_type(L, 2) != LUA_TTABLE) return;
-    for (int i = 0; i < n; i++) { /* no metamethods, which could free the tensor */
-        lua_pushstring(L, names[i]);
-        lua_rawget(L, 2);
-    }
+    for (int i = 0; i < n; i++) raw_field(L, 2, names[i]);
     lua_remove(L, 2);
 }
 
