@@ -181,7 +181,7 @@ end
 --- Has this folder a sweep of before? What the other shares of this one announced does not count.
 local function holds_sweep(o)
   for _, path in ipairs(Journal.paths(o.dir)) do
-    local index = math.tointeger(tonumber(path:match("journal%.(%d+)%.jsonl$")))
+    local index = Journal.share(path)
     local other = index and index ~= o.share.index and index <= o.share.count
     if not other and #Journal.lines(path) > 0 then return true end
   end

@@ -30,17 +30,23 @@ function Journal:close() self.file:close() end
 
 --- The lines of a file that are JSON, in order, and how many are not. A last line without an end was torn by a crash;
 -- it counts as damaged, whatever it says, for the next writer cuts it off.
+-- @treturn table what they say
+-- @treturn int how many are damaged
+-- @treturn table their texts
 function Journal.lines(path)
-  local out, bad = {}, 0
+  local out, bad, texts = {}, 0, {}
   local file = io.open(path, "rb")
-  if not file then return out, bad end
+  if not file then return out, bad, texts end
   for line in file:lines("L") do
     local event = line:sub(-1) == "\n" and json.decode(line)
-    if type(event) == "table" then out[#out + 1] = event else bad = bad + 1 end
+    if type(event) == "table" then out[#out + 1], texts[#texts + 1] = event, line else bad = bad + 1 end
   end
   file:close()
-  return out, bad
+  return out, bad, texts
 end
+
+--- The share whose journal it is; nil of the one that is all of a sweep, or merged.
+function Journal.share(path) return math.tointeger(tonumber(path:match("journal%.(%d+)%.jsonl$"))) end
 
 --- Paths of all journals of a folder, sorted by share.
 function Journal.paths(dir)
@@ -48,10 +54,7 @@ function Journal.paths(dir)
   for _, entry in ipairs(core.list_dir(dir) or {}) do
     if entry[1]:find("^journal%.?%d*%.jsonl$") then names[#names + 1] = entry[1] end
   end
-  table.sort(names, function(a, b)
-    local m, n = tonumber(a:match("%d+")) or -1, tonumber(b:match("%d+")) or -1
-    return m < n
-  end)
+  table.sort(names, function(a, b) return (Journal.share(a) or -1) < (Journal.share(b) or -1) end)
   for i, name in ipairs(names) do names[i] = dir .. "/" .. name end
   return names
 end
@@ -70,28 +73,32 @@ function Journal.curve(path)
   return rows
 end
 
---- The events of all journals of a folder by time, those of one journal in their order; and how many lines are
--- damaged. What a merge that was killed half way left in a share's journal, and the merged one has, counts once.
+--- The events of all journals of a folder by time, those of one journal in their order. What a merge that was killed
+-- half way left in a share's journal, and the merged one has, counts once.
+-- @treturn table events
+-- @treturn int how many lines are damaged
+-- @treturn table the events' lines
 function Journal.events(dir)
   local all, damaged, merged = {}, 0, {}
   for _, path in ipairs(Journal.paths(dir)) do -- the merged one comes first
-    local events, bad = Journal.lines(path)
-    local time, is_share = 0, path:find("journal%.%d+%.jsonl$") ~= nil
+    local events, bad, texts = Journal.lines(path)
+    local time, share = 0, Journal.share(path)
     damaged = damaged + bad
-    for _, event in ipairs(events) do
-      local line = json.encode(event)
-      local again = is_share and (merged[line] or 0) > 0
+    for i, event in ipairs(events) do
+      local text = texts[i]
+      local again = share and (merged[text] or 0) > 0
       time = math.max(time, math.type(event.time) and event.time or 0) -- clocks are set back now and then
-      if not again then all[#all + 1] = { time = time, order = #all, event = event } end
-      if again or not is_share then merged[line] = (merged[line] or 0) + (again and -1 or 1) end
+      if not again then all[#all + 1] = { time = time, order = #all, event = event, text = text } end
+      if again or not share then merged[text] = (merged[text] or 0) + (again and -1 or 1) end
     end
   end
   table.sort(all, function(a, b)
     if a.time ~= b.time then return a.time < b.time end
     return a.order < b.order
   end)
-  for i, entry in ipairs(all) do all[i] = entry.event end
-  return all, damaged
+  local events, texts = {}, {}
+  for i, entry in ipairs(all) do events[i], texts[i] = entry.event, entry.text end
+  return events, damaged, texts
 end
 
 local fold = {}

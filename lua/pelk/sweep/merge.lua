@@ -1,6 +1,5 @@
 --- The journals of several shares made one.
 local core = require("pelk.core")
-local json = require("pelk.json")
 local Journal = require("pelk.sweep.journal")
 
 --- All share's journals, locked; or nil, message, and none is.
@@ -34,8 +33,7 @@ return function(dir)
     main:close()
     return nil, why
   end
-  local lines = {}
-  for i, event in ipairs(Journal.events(dir)) do lines[i] = json.encode(event) .. "\n" end
+  local _, _, lines = Journal.events(dir)
   local ok, message = core.write_file(main.path, table.concat(lines)) -- the old file or the whole new one
   for _, each in ipairs(files) do
     if ok then os.remove(each.path) end
