@@ -14,6 +14,9 @@ function options.raise(message)
   error(message, info and level or 0)
 end
 
+-- Is it a number, and neither NaN nor infinite?
+function options.is_finite(v) return math.type(v) ~= nil and v == v and math.abs(v) < math.huge end
+
 -- How many letters to insert, drop or replace to get from a to b.
 local function distance(a, b)
   local row = {}

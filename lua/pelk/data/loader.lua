@@ -51,16 +51,19 @@ function Loader.new(ds, given)
     broken = {}, seen_broken = {} }, Loader)
 end
 
--- How many batches an epoch has.
-function Loader:batches()
-  local n = self.ds:size()
+-- How many batches an epoch has; or one of n items.
+function Loader:batches(n)
+  n = n or self.ds:size()
   return n // self.batch + (not self.drop_last and n % self.batch > 0 and 1 or 0)
 end
 
-Loader.__len = Loader.batches
+function Loader:__len() return self:batches() end
 
--- How many items an epoch has.
-function Loader:size() return self.drop_last and self:batches() * self.batch or self.ds:size() end
+-- How many items an epoch has; or one of n, when all its batches must be full.
+function Loader:size(n)
+  n = n or self.ds:size()
+  return self.drop_last and self:batches(n) * self.batch or n
+end
 
 -- Shape of a full batch.
 function Loader:shape()

@@ -29,7 +29,7 @@ local function run(model, batches, loss_of)
     local logits <close> = model(b[1])
     local loss <close> = loss_of(logits, b[2])
     local value = loss:item()
-    if value ~= value or math.abs(value) == math.huge then
+    if not options.is_finite(value) then
       error(("sparse: SNIP: the loss of batch %d is %s"):format(i, value), 0)
     end
     loss:backward()

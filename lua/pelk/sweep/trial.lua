@@ -53,7 +53,7 @@ function Trial.open(o)
 end
 
 local function check_finite(name, value)
-  if not math.type(value) or value ~= value or math.abs(value) == math.huge then
+  if not options.is_finite(value) then
     error(("trial: %s must be a finite number, got %s"):format(name, tostring(value)), 0)
   end
 end

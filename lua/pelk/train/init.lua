@@ -134,8 +134,8 @@ local function begin(given)
     elapsed_before = 0.0, saved_updates = 0, save_seconds = 0.0 }, Trainer)
   self.history.saving = { seconds = 0.0, count = 0, share = 0.0 }
   self.optimizer = parts.optimizer(o)
-  local base_lr = self.optimizer.lr
-  self.schedule = parts.schedule(o, self.optimizer.lr, (self.batches + o.accumulate - 1) // o.accumulate)
+  self.base_lr = self.optimizer.lr
+  self.schedule = parts.schedule(o, self.base_lr, (self.batches + o.accumulate - 1) // o.accumulate)
   self.sparse = masks.begin(o, self.run and self.run:has_state())
   self.history.sparse = self.sparse
   self.ema, self.ema_publish = parts.ema(o)
@@ -145,7 +145,6 @@ local function begin(given)
     self.run:write_config(config_of(o, self.optimizer))
   end
   self.saved_updates = self.at.updates
-  self.base_lr = base_lr
   self.at.epoch_batches, self.at.accumulate = self.batches, o.accumulate
   if o.tensorboard then self.board = assert(tensorboard.open(o.out .. "/tensorboard")) end
   update.begin(self)

@@ -2,6 +2,7 @@
 -- checkpoints from which the run goes on. Everything is written beside and renamed: a kill leaves the old or the new.
 local core = require("pelk.core")
 local json = require("pelk.json")
+local options = require("pelk.options")
 local show = require("pelk.show")
 local Checkpoints = require("pelk.train.checkpoints")
 
@@ -26,7 +27,7 @@ local function plain(value)
     for k, v in pairs(value) do out[k] = plain(v) end
     return out
   end
-  if t == "number" and (value ~= value or math.abs(value) == math.huge) then return tostring(value) end
+  if t == "number" and not options.is_finite(value) then return tostring(value) end
   if t == "string" or t == "number" or t == "boolean" then return value end
   return text_of(value)
 end

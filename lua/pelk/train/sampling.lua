@@ -62,13 +62,8 @@ function Sampled.begin(o)
   return self
 end
 
-function Sampled:batches()
-  local batch = self.loader.batch
-  return self.count // batch + (not self.loader.drop_last and self.count % batch > 0 and 1 or 0)
-end
-
---- How many images an epoch has.
-function Sampled:size() return self.loader.drop_last and self:batches() * self.loader.batch or self.count end
+function Sampled:batches() return self.loader:batches(self.count) end
+function Sampled:size() return self.loader:size(self.count) end
 
 -- ---- drawing ----
 

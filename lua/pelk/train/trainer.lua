@@ -1,5 +1,6 @@
 --- The loop of a run: epochs of updates, evaluation, logs, checkpoints, and the reasons to stop.
 local core = require("pelk.core")
+local options = require("pelk.options")
 local progress = require("pelk.progress")
 local show = require("pelk.show")
 local evaluate = require("pelk.train.evaluate")
@@ -23,7 +24,7 @@ end
 local function finite_part(row)
   local out = {}
   for name, value in pairs(row) do
-    if type(value) ~= "number" or value == value and math.abs(value) < math.huge then out[name] = value end
+    if type(value) ~= "number" or options.is_finite(value) then out[name] = value end
   end
   return out
 end

@@ -1,12 +1,10 @@
 --- One update of the weights: forward and backward of its batches, the checks that all numbers are finite, the step.
 local core = require("pelk.core")
+local finite = require("pelk.options").is_finite
 
 local update = {}
 
 local WORST = 10 -- updates in a row that may be given up
-
---- Is it a number like others?
-local function finite(value) return value == value and math.abs(value) ~= math.huge end
 
 --- Nothing has been added since the last update.
 local function fresh() return { batches = 0, seen = 0, loss = 0.0, hits = 0, labelled = 0 } end

@@ -24,7 +24,7 @@ local function find_column(rows, patterns)
   end
 end
 
-local function finite(v) return type(v) == "number" and v == v and math.abs(v) < math.huge end
+local finite = options.is_finite
 
 -- Points of a column as a block's lines, nil when there are none. percent: values up to 1 are parts.
 local function points(rows, column, percent)

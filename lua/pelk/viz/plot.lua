@@ -12,7 +12,7 @@ local rules = {
 
 local styles = { lines = "lines", points = "points", ["lines+points"] = "linespoints", bars = "bars" }
 
-local function finite(v) return type(v) == "number" and v == v and math.abs(v) < math.huge end
+local finite = options.is_finite
 
 -- The points of a series as lines of a block; on a logarithmic axis only what is above 0.
 local function block(n, series, o)

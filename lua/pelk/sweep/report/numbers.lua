@@ -1,10 +1,11 @@
 --- Numbers for readers: as text, and as ticks and places on axes.
 -- @module pelk.sweep.report.numbers
 local json = require("pelk.json")
+local options = require("pelk.options")
 
 local numbers = {}
 
-function numbers.finite(v) return math.type(v) ~= nil and v == v and math.abs(v) < math.huge end
+numbers.finite = options.is_finite
 
 --- Four digits that matter: 0.004, 91.52, 12,345 as "12345", 4.1e-05.
 function numbers.short(v)
