@@ -1,9 +1,6 @@
 #!/bin/sh
 # Every header compiles alone, but for those that say they are a part of one file ("Included by ... only").
-if ! git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-  echo "skipped: this is no checkout, or git refuses it (headers)"
-  exit 0
-fi
+. spec/checkout.sh
 bad=0
 build=${1:-build}
 tmp=$(mktemp -d)

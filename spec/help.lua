@@ -14,6 +14,11 @@ function help.sorted(t)
   end
 end
 
+--- Each number of a list is near that of another.
+function help.near(want, got, tolerance)
+  for i, v in ipairs(want) do assert.near(v, got[i], tolerance) end
+end
+
 --- f(...) raises a string that matches the pattern.
 function help.raises(pattern, f, ...)
   local ok, message = pcall(f, ...)

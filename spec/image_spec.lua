@@ -62,9 +62,7 @@ end
 
 local function decode(name, options) return core.files({ dir .. "/" .. name }, options):decode(1) end
 
-local function near(want, got, tolerance)
-  for i, v in ipairs(want) do assert.near(v, got[i], tolerance) end
-end
+local near = help.near
 
 describe("JPEG files", function()
   it("are decoded, upright", function()
@@ -516,108 +514,5 @@ describe("Pillow agrees", function()
       assert.truthy(geometry and most <= 1 and mean < 0.05 or most == 0,
         ("%s %s %s: differs by %g, %g on average"):format(name, value, filter, most, mean))
     end)
-  end)
-end)
-
-describe("rand_augment", function()
-  it("is written as timm writes it", function()
-    local o = T.rand_augment("rand-m7-n3-mstd1.5-p0.25"):options()
-    assert.same({ 7, 3, 1.5, 0.25, false }, { o.magnitude, o.num_layers, o.magnitude_std, o.prob, o.increasing })
-    assert.is_true(T.rand_augment("rand-m9-mstd0.5-inc1"):options().increasing)
-    raises("rand%-m9", T.rand_augment, "augmix-m3")
-    raises("'x9' is not understood", T.rand_augment, "rand-x9")
-    raises("wants uint8 pictures", data.loader, data.tensors(pelk.rand { 2, 4, 4, 3 }),
-      { transforms = { T.rand_augment() } })
-    raises("1 or 3 channels", data.loader, data.tensors(core.zeros { 2, 4, 4, 2, dtype = "uint8" }),
-      { transforms = { T.rand_augment() } })
-  end)
-
-  it("does each of its changes equally often", function()
-    local n = 1500
-    local row = core.arange(0, 63):view { 1, 8, 8, 1 }
-    local x = core.empty { n, 8, 8, 1, dtype = "uint8" }
-    x:copy_((row * 3):expand { n, 8, 8, 1 })
-    local rows = core.epoch_order(n, false, 0, 0)
-    local y = core.batch(x, nil, rows, 1, n, { T.rand_augment { num_layers = 1, prob = 0.5 } }, 1, 1)
-    local changed = 0
-    local first = x[1]:flat()
-    for i = 1, n do
-      local got = y[i]:flat()
-      for j = 1, 64 do if got[j] ~= first[j] then changed = changed + 1 break end end
-    end
-    -- color leaves grey as it is, sharpness a ramp, equalize a picture of fewer than 255 pixels: half of 12 in 15
-    assert.near(0.4, changed / n, 0.05)
-  end)
-end)
-
-describe("mixup and cutmix", function()
-  local function batch(n)
-    local x = core.zeros { n, 8, 8, 1 }
-    local labels = {}
-    for i = 1, n do
-      x[i]:fill_(i)
-      labels[i] = i
-    end
-    return x, core.tensor(labels, { n }, { dtype = "int32" })
-  end
-
-  it("mix pictures and targets in the same share", function()
-    for n = 4, 5 do
-      for number = 1, 40 do
-        local m = data.mixup { num_classes = n, label_smoothing = 0, cutmix_alpha = number % 2,
-          mixup_alpha = 1 - number % 2 }
-        local x, y = batch(n)
-        local t = m:apply(x, y, 3, 1, number)
-        assert.is_true(t:sum(2):allclose(pelk.ones { n }))
-        for i = 1, n do -- each picture's mean is the mean of the classes by its target
-          local want = 0
-          for k = 1, n do want = want + k * t[i][k]:item() end
-          assert.near(want, x[i]:mean():item(), 1e-4)
-        end
-      end
-    end
-  end)
-
-  it("are drawn as they should", function()
-    local cut, sum, square = 0, 0, 0
-    for number = 1, 600 do
-      local x, y = batch(2)
-      local t = data.mixup({ num_classes = 2, label_smoothing = 0, cutmix_alpha = 0.8 }):apply(x, y, 1, 1, number)
-      local values = x[1]:flat()
-      local whole = true
-      for _, v in ipairs(values) do whole = whole and v == math.floor(v) end
-      if whole then cut = cut + 1 else
-        local share = t[1][1]:item()
-        sum, square = sum + share, square + share * share
-      end
-    end
-    assert.near(0.5, cut / 600, 0.07) -- switch_prob
-    local n = 600 - cut
-    assert.near(0.5, sum / n, 0.06) -- Beta(a, a): mean 1/2, variance 1 / (4 (2a + 1))
-    assert.near(1 / (4 * 2.6), square / n - (sum / n) ^ 2, 0.025)
-    local x, y = batch(2)
-    local t = data.mixup({ num_classes = 2, prob = 0, label_smoothing = 0.2 }):apply(x, y, 1, 1, 1)
-    near({ 0.9, 0.1, 0.1, 0.9 }, t:flat(), 1e-6)
-    raises("num_classes is required", data.mixup, {})
-    raises("label 2 of row 2", data.mixup({ num_classes = 1 }).apply, data.mixup { num_classes = 1 }, x, y)
-  end)
-
-  it("come out of a loader, the same from any batch on", function()
-    local x, y = batch(12)
-    local loader = data.loader(data.tensors(x, y),
-      { batch = 4, shuffle = true, mixup = data.mixup { num_classes = 12 } })
-    local whole = {}
-    for a, b, number in loader:epoch(2) do whole[number] = { a, b } end
-    assert.same({ 4, 12 }, whole[1][2]:shape())
-    for a, b, number in loader:epoch(2, 2) do
-      assert.is_true(a:equal(whole[number][1]) and b:equal(whole[number][2]))
-    end
-  end)
-
-  it("leave weights to soft targets", function()
-    local y = core.tensor({ 1, 3 }, { 2 }, { dtype = "int32" })
-    near({ 0.5, 0, 0, 0, 0, 2 }, data.soft_targets(y, { weights = pelk.tensor { 0.5, 1, 2 } }):flat(), 1e-6)
-    raises("num_classes is required", data.soft_targets, y)
-    raises("label 3 of row 2", data.soft_targets, y, { num_classes = 2 })
   end)
 end)

@@ -18,7 +18,10 @@ describe("README", function()
     os.remove(dir)
     local code, sets = example():gsub("assert(%b())", "assert%1:take(256)")
     assert.are.equal(2, sets)
-    code = code:gsub('"runs/first"', ("%q"):format(dir)):gsub("epochs = 1,", "epochs = 1, progress = false,")
+    local folders
+    code, folders = code:gsub('out = "[^"]*"', ("out = %q"):format(dir))
+    assert.are.equal(1, folders) -- or it would run in the checkout
+    code = code:gsub("epochs = 1,", "epochs = 1, progress = false,")
     local printed = {}
     local function record(...)
       for i = 1, select("#", ...) do printed[#printed + 1] = tostring((select(i, ...))) end
