@@ -35,27 +35,28 @@ local train = pelk.data.loader(train_set, {
 local test = pelk.data.loader(test_set, { batch = 250, transforms = scale })
 
 pelk.manual_seed(settings.seed)
-local model = nn.Sequential()
-local function conv(from, to, pool, into)
-  into = into or model
-  into:add(nn.Conv2d { in_channels = from, out_channels = to, kernel = 3, padding = 1, bias = false })
-  if pool then into:add(nn.MaxPool { kernel = 2 }) end
-  return into:add(nn.BatchNorm { channels = to }):add(nn.GELU())
+local function conv(from, to, pool)
+  local block = nn.Sequential()
+  block:add(nn.Conv2d { in_channels = from, out_channels = to, kernel = 3, padding = 1, bias = false })
+  if pool then block:add(nn.MaxPool { kernel = 2 }) end
+  return block:add(nn.BatchNorm { channels = to }):add(nn.GELU())
 end
 local function periphery(channels, kernel)
-  model:add(nn.Residual(
+  return nn.Residual(
     nn.PartialConv { channels = channels, mixer = "peripheral", kernel = kernel, partial = 0.375, small_kernel = 5 },
-    nn.BatchNorm { channels = channels }))
+    nn.BatchNorm { channels = channels })
 end
-conv(1, 24) -- 28x28
-conv(24, 64, true) -- 14x14
-periphery(64, 27)
-conv(64, 64)
-conv(64, 128, true) -- 7x7
-periphery(128, 13)
-conv(128, 128)
-model:add(nn.Residual(conv(128, 128, false, conv(128, 128, false, nn.Sequential()))))
-model:add(nn.GlobalAvgPool()):add(nn.Linear(128, 10))
+local model = nn.Sequential(
+  conv(1, 24), -- 28x28
+  conv(24, 64, true), -- 14x14
+  periphery(64, 27),
+  conv(64, 64),
+  conv(64, 128, true), -- 7x7
+  periphery(128, 13),
+  conv(128, 128),
+  nn.Residual(conv(128, 128), conv(128, 128)),
+  nn.GlobalAvgPool(),
+  nn.Linear(128, 10))
 local count = model:count { image_size = 28, channels = 1 }
 say("%s", tostring(model:summary { image_size = 28, channels = 1, depth = 2 }))
 say("%d parameters, %.1f M multiply-adds an image; %d images", count.params, count.macs_run / 1e6, #train_set)
