@@ -48,6 +48,11 @@ typedef struct win_split {
     int blocks, wide; /* the first `wide` are one place wider than the others */
 } win_split;
 
+/* src[at] is the row that is streamed, so many floats further. */
+typedef struct win_move {
+    int32_t at, offset;
+} win_move;
+
 /* The scratch of a task. Pointers to rows point at pixel 0; what is read beside a row (up to `pad`) holds zeros. */
 typedef struct win_stream {
     const pk_window *p;
@@ -63,8 +68,8 @@ typedef struct win_stream {
     ptrdiff_t box_pitch; /* pixels from one box row to the next */
     const float **box;  /* box[b]: row of box b; box[0] changes with each row streamed */
     const float **src;  /* src[j * PK_PARTS + n]: part n of column j's sums, where output 0 looks */
-    int32_t *moves;     /* the parts in src that the row itself holds, not a stored box row */
-    int moving;
+    win_move *move;     /* the parts in src that the row itself holds, not a stored box row */
+    int moves;
     float *other;       /* plane of the output or its gradient: out_h x out_w, without pad */
     float *weights;     /* rows x cols vectors */
     char *used;         /* rows, then columns: has it a weight other than 0 in this block of channels? null: all have */
@@ -107,7 +112,7 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
     WIN_TAKE(boxes, wide * vector, 0);
     WIN_TAKE(box, p->boxes * (int64_t)sizeof(float *), 0);
     WIN_TAKE(src, (p->cols + 1) * PK_PARTS * (int64_t)sizeof(float *), 0);
-    WIN_TAKE(moves, p->cols * PK_PARTS * (int64_t)sizeof(int32_t), 0);
+    WIN_TAKE(move, p->cols * PK_PARTS * (int64_t)sizeof(win_move), 0);
     WIN_TAKE(other, (int64_t)p->out_h * p->out_w * vector, 0);
     WIN_TAKE(weights, (int64_t)p->rows * p->cols * vector, 0);
     WIN_TAKE(used, (int64_t)p->rows + p->cols, 0);
@@ -230,10 +235,11 @@ PK_INLINE void win_sum_four(float *to, const float *from, const int apart, int c
         first[k] = v_add(a, b);
         second[k] = v_add(b, last[k]);
     }
-    for (; i + apart <= count; i += apart, from += apart * VL, to += apart * VL) {
-        UNROLL for (int k = 0; k < apart; k++) {
-            vf next = v_load(from + (k + 3 * apart) * VL), third = v_add(last[k], next);
-            v_store(to + k * VL, v_add(first[k], third));
+    for (; i + 4 <= count; i += 4, from += 4 * VL, to += 4 * VL) {
+        UNROLL for (int n = 0; n < 4; n++) {
+            const int k = n % apart;
+            vf next = v_load(from + (n + 3 * apart) * VL), third = v_add(last[k], next);
+            v_store(to + n * VL, v_add(first[k], third));
             first[k] = second[k], second[k] = third, last[k] = next;
         }
     }
@@ -243,19 +249,15 @@ PK_INLINE void win_sum_four(float *to, const float *from, const int apart, int c
     }
 }
 
-/* Where column j's part n lies, for output 0. */
-static inline void win_point(win_stream *s, int j, int n) {
-    const pk_part *part = &s->p->part[s->p->col[j].first + n];
-    s->src[j * PK_PARTS + n] = s->box[part->box] + ((ptrdiff_t)s->p->col[j].at + part->shift) * VL;
-}
-
-/* Stored box rows stay where they are; columns of the row itself follow it. */
+/* Where the columns' parts lie, for output 0. Stored box rows stay where they are; parts of the row itself follow it. */
 static inline void win_point_all(win_stream *s) {
-    s->moving = 0;
+    s->moves = 0;
     for (int j = 0; j < s->p->cols; j++)
         for (int n = 0; n < s->p->col[j].parts; n++) {
-            if (s->p->part[s->p->col[j].first + n].box) win_point(s, j, n);
-            else s->moves[s->moving++] = j * PK_PARTS + n;
+            const pk_part *part = &s->p->part[s->p->col[j].first + n];
+            const int at = j * PK_PARTS + n, offset = (s->p->col[j].at + part->shift) * VL;
+            if (part->box) s->src[at] = s->box[part->box] + offset;
+            else s->move[s->moves++] = (win_move){.at = at, .offset = offset};
         }
 }
 
@@ -275,7 +277,7 @@ static inline void win_box_rows(win_stream *s, const float *row) {
         else if (box->parts == 4) win_sum_parts(to, part, 4, count);
         else win_sum_parts(to, part, box->parts, count);
     }
-    for (int i = 0; i < s->moving; i++) win_point(s, s->moves[i] / PK_PARTS, s->moves[i] % PK_PARTS);
+    for (int i = 0; i < s->moves; i++) s->src[s->move[i].at] = row + s->move[i].offset;
 }
 
 /* Up to TILE_R bands that look at one row, and the output rows they look from. */
@@ -288,6 +290,16 @@ static inline bool win_any_used(const win_stream *s, const pk_height *h) {
     for (int i = 0; i < h->count; i++)
         if (!s->used || s->used[s->p->order[h->first + i]]) return true;
     return false;
+}
+
+/* The output row that sees map row `top` as the first of a band that begins at `at`; negative: none. */
+PK_INLINE int win_seen_from(const pk_window *p, int top, int at) {
+    int row = top - at;
+    if (p->stride_y > 1) {
+        if (row % p->stride_y) return -1;
+        row /= p->stride_y;
+    }
+    return row < p->out_h ? row : -1;
 }
 
 /* Stream all rows of all heights: use(s, group) for bands and output rows that share the boxes of a row. Bands whose
@@ -304,11 +316,10 @@ PK_INLINE void win_stream_rows(win_stream *s, void (*use)(win_stream *s, const w
             win_group g = {.n = 0};
             bool ready = false;
             for (int i = 0; i < h->count; i++) {
-                int band = p->order[h->first + i], seen = top - p->row[band].at;
-                const bool wanted = !s->used || s->used[band];
-                if (wanted && seen >= 0 && seen % p->stride_y == 0 && seen / p->stride_y < p->out_h) {
+                const int band = p->order[h->first + i], out = win_seen_from(p, top, p->row[band].at);
+                if (out >= 0 && (!s->used || s->used[band])) {
                     g.band[g.n] = band;
-                    g.out[g.n++] = seen / p->stride_y;
+                    g.out[g.n++] = out;
                 }
                 if (g.n == most || (g.n && i == h->count - 1)) {
                     if (!ready) win_box_rows(s, win_row(s, h->size, top + h->size - 1));
