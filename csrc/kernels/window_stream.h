@@ -21,7 +21,7 @@
 #else
 #define TILE_R 2
 #define TILE_X 6
-#define TILE_WIDE 12
+#define TILE_WIDE 9
 #endif
 #define UNROLL _Pragma("GCC unroll 20")
 

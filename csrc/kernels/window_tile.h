@@ -139,15 +139,15 @@ typedef void win_tile_fn(const float *const *src, ptrdiff_t step, const win_bloc
 
 #define WIN_6(F, R) F(R, 1) F(R, 2) F(R, 3) F(R, 4) F(R, 5) F(R, 6)
 #define WIN_8(F, R) WIN_6(F, R) F(R, 7) F(R, 8)
-#define WIN_12(F, R) WIN_8(F, R) F(R, 9) F(R, 10) F(R, 11) F(R, 12)
-#define WIN_14(F, R) WIN_12(F, R) F(R, 13) F(R, 14)
+#define WIN_9(F, R) WIN_8(F, R) F(R, 9)
+#define WIN_14(F, R) WIN_9(F, R) F(R, 10) F(R, 11) F(R, 12) F(R, 13) F(R, 14)
 #if TILE_R == 3
 #define WIN_TALL WIN_8
 #define WIN_FLAT WIN_14
 WIN_TALL(WIN_NEAR, 3)
 #else
 #define WIN_TALL WIN_6
-#define WIN_FLAT WIN_12
+#define WIN_FLAT WIN_9
 #endif
 WIN_FLAT(WIN_ANY, 1)
 WIN_FLAT(WIN_NEAR, 1)
