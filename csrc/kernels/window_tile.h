@@ -86,7 +86,7 @@ PK_INLINE int win_runs(vf tile[TILE_R][TILE_WIDE], const int R, const int X, con
 }
 
 /* Do the loads that places `by` apart share fit in the registers beside the tile? */
-#define WIN_BY(R, X, by) ((R) * (X) + (by) + (R) + 2 <= VREGS ? (by) : 0)
+#define WIN_BY(R, X, by) ((R) * (X) + (by) + (R) + 1 <= VREGS ? (by) : 0)
 
 /* All columns that reach block b, for `count` blocks of X places. near: stride 1. */
 PK_INLINE void win_tile(const int R, const int X, const bool near, const float *const *src, ptrdiff_t step,
