@@ -65,18 +65,26 @@ static void pack_strip(bool turned, int64_t k, int64_t given, int64_t width, con
     }
 }
 
+/* A line of memory that will be wanted, perhaps one beyond the end: that does no harm. */
+PK_INLINE void ask_for(const float *from, int64_t offset) {
+    __builtin_prefetch((const void *)((uintptr_t)from + (uintptr_t)offset * sizeof *from));
+}
+
 /* ---- packing rows of a that is stored [k][m] ---- */
 
-/* Rows of each tile, [k][rows], tile after tile; STEP products at a time, for their lines come together. */
+/* Rows of each tile, [k][rows], tile after tile; STEP products at a time, for their lines come together. Those of the
+ * next STEP are asked for, each tile the rows of its share. */
 static void pack_panel(int64_t k, int64_t m, const float *a, int64_t a_k, float *to) {
     const division heights = tiles_of(m);
+    enum { TILES_A_LINE = LINE / MR, SHARE_A_TILE = STEP / TILES_A_LINE };
     for (int64_t p0 = 0; p0 < k; p0 += STEP) {
         const int64_t end = k - p0 < STEP ? k : p0 + STEP;
         for (int64_t i = 0, row = 0, rows; i < heights.count; i++, row += rows) {
             rows = size_of(&heights, i);
             float *at = to + row * k + p0 * rows;
-            for (int64_t p = p0; p < end; p++, at += rows) {
-                const float *from = a + p * a_k + row;
+            const float *from = a + p0 * a_k + row;
+            for (int p = 0; p < SHARE_A_TILE && end < k; p++) ask_for(from, (STEP + i % TILES_A_LINE * SHARE_A_TILE + p) * a_k);
+            for (int64_t p = p0; p < end; p++, at += rows, from += a_k) {
                 if (rows == MR) memcpy(at, from, MR * sizeof *at);
                 else for (int64_t r = 0; r < rows; r++) at[r] = from[r];
             }

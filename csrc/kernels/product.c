@@ -16,6 +16,8 @@ enum {
     ROWS = 256, COLUMNS = 10 * PK_GEMM_STRIP, /* of a block, at most: its parts stay in the second cache */
     TASKS = 16,                               /* aim at this many, while every block has a strip */
     ROW_UNIT = 8,
+    FAR = 512,                                /* floats: half a page */
+    FEW_ROWS = 128,                           /* of a block whose left side is stored by columns, when there are few tasks */
     FLAT = 16,                                /* rows up to which a result is turned */
     SHARE = 768, MAX_SHARES = 32, SMALL_RESULT = 1 << 19
 };
@@ -78,11 +80,20 @@ static void multiply_block(void *context, int64_t index, int worker) {
     j->kernels->gemm_block(&part);
 }
 
-static pk_status run_blocks(job *j) {
+/* A left side whose products lie far apart is packed for each block, which pays over many columns: its rows are divided
+ * before the columns are. */
+static void split(job *j) {
     const pk_gemm_block *w = &j->whole;
+    const bool packed = w->a_row == 1 && w->a_k >= FAR;
+    const int64_t tasks = packed ? TASKS / 2 : TASKS;
     j->row_blocks = pk_ceil_div(w->m, ROWS);
+    if (packed) j->row_blocks = pk_max(j->row_blocks, pk_min(pk_ceil_div(w->m, ROWS / 2), tasks));
     j->column_blocks = pk_max(pk_ceil_div(w->n, COLUMNS),
-                              pk_min(pk_ceil_div(w->n, PK_GEMM_STRIP), pk_ceil_div(TASKS, j->row_blocks)));
+                              pk_min(pk_ceil_div(w->n, PK_GEMM_STRIP), pk_ceil_div(tasks, j->row_blocks)));
+}
+
+static pk_status run_blocks(job *j) {
+    split(j);
     PK_TRY(new_scratch(j, 0));
     pk_parallel(j->row_blocks * j->column_blocks, multiply_block, j);
     pk_free(j->scratch);
