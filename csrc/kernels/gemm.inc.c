@@ -30,19 +30,11 @@ int64_t PK_NAME(gemm_scratch)(void) { return KC * NV * VL + KC * PANEL; }
 
 /* ---- packing a strip of b ---- */
 
-/* A VL x VL block turned: row j of b becomes column j. Zipping the first half of the rows with the second, log2(VL) times,
- * is a transposition. */
+/* A VL x VL block turned: row j of b becomes column j. */
 PK_INLINE void transpose_block(const float *b, int64_t ldb, float *to, int64_t width) {
-    vf row[VL], next[VL];
-    for (int j = 0; j < VL; j++) row[j] = v_load(b + j * ldb);
-    for (int round = 1; round < VL; round *= 2) {
-        for (int j = 0; j < VL / 2; j++) {
-            next[2 * j] = v_zip_lo(row[j], row[j + VL / 2]);
-            next[2 * j + 1] = v_zip_hi(row[j], row[j + VL / 2]);
-        }
-        for (int j = 0; j < VL; j++) row[j] = next[j];
-    }
-    for (int p = 0; p < VL; p++) v_store(to + p * width, row[p]);
+    vf column[VL];
+    v_load_turned(b, ldb, column);
+    for (int p = 0; p < VL; p++) v_store(to + p * width, column[p]);
 }
 
 /* b stored [n][k]: whole blocks, then what is left at the edges. */

@@ -15,7 +15,7 @@
  *   v_lt(a, b)            mask; v_select(mask, yes, no)
  *   v_pow2(a)             2^a for a holding whole numbers in [-126, 127]
  *   v_exponent(a)         floor(log2 a) as float for positive normal a; v_mantissa(a): a / 2^that, in [1, 2)
- *   v_zip_lo(a, b) v_zip_hi(a, b)   a0 b0 a1 b1 ... of the lower and of the upper halves
+ *   v_load_turned(p, pitch, to)   VL rows of VL floats, pitch floats apart: to[j] is their column j
  *   v_sum(a) v_hmax(a)    over the lanes, in a fixed order
  *
  * max and min: the second operand where either is NaN (x86's rule); bodies that care select for themselves. */

@@ -64,13 +64,21 @@ PK_INLINE vf v_mantissa(vf a) {
     vi m = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x007fffff));
     return _mm256_castsi256_ps(_mm256_or_si256(m, _mm256_set1_epi32(0x3f800000)));
 }
-/* By halves: permute2f128 takes eight operations on the first Zen. */
-PK_INLINE vf v_zip_lo(vf a, vf b) {
-    return _mm256_insertf128_ps(_mm256_unpacklo_ps(a, b), _mm256_castps256_ps128(_mm256_unpackhi_ps(a, b)), 1);
-}
-PK_INLINE vf v_zip_hi(vf a, vf b) {
-    const vf low = _mm256_castps128_ps256(_mm256_extractf128_ps(_mm256_unpacklo_ps(a, b), 1));
-    return _mm256_blend_ps(low, _mm256_unpackhi_ps(a, b), 0xf0);
+/* Rows j and j + 4 go into the halves of a vector as they are loaded: what crosses the halves is slow on the first Zen. */
+PK_INLINE void v_load_turned(const float *p, ptrdiff_t pitch, vf to[VL]) {
+    for (int h = 0; h < VL; h += 4) {
+        vf row[4];
+        for (int j = 0; j < 4; j++) {
+            const vf upper = _mm256_castps128_ps256(_mm_loadu_ps(p + j * pitch + h));
+            row[j] = _mm256_insertf128_ps(upper, _mm_loadu_ps(p + (j + 4) * pitch + h), 1);
+        }
+        for (int j = 0; j < 4; j += 2) { /* columns h + j, h + j + 1 */
+            const vf first = j ? _mm256_unpackhi_ps(row[0], row[1]) : _mm256_unpacklo_ps(row[0], row[1]);
+            const vf second = j ? _mm256_unpackhi_ps(row[2], row[3]) : _mm256_unpacklo_ps(row[2], row[3]);
+            to[h + j] = _mm256_shuffle_ps(first, second, 0x44);
+            to[h + j + 1] = _mm256_shuffle_ps(first, second, 0xee);
+        }
+    }
 }
 PK_INLINE float v_sum(vf a) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));

@@ -52,13 +52,13 @@ PK_INLINE vf v_round(vf a) { /* adding 1.5 * 2^23 rounds to nearest even where |
 PK_INLINE vf v_pow2(vf a) { return (vf)((__builtin_convertvector(a, vi) + 127) << 23); }
 PK_INLINE vf v_exponent(vf a) { return __builtin_convertvector(((vi)a >> 23) - 127, vf); }
 PK_INLINE vf v_mantissa(vf a) { return (vf)(((vi)a & 0x007fffff) | 0x3f800000); }
-PK_INLINE vf v_zip(vf a, vf b, int from) {
-    vf v = {0};
-    for (int i = 0; i < VL / 2; i++) v[2 * i] = a[from + i], v[2 * i + 1] = b[from + i];
-    return v;
+PK_INLINE void v_load_turned(const float *p, ptrdiff_t pitch, vf to[VL]) {
+    for (int j = 0; j < VL; j++) {
+        vf column = {0};
+        for (int i = 0; i < VL; i++) column[i] = p[i * pitch + j];
+        to[j] = column;
+    }
 }
-PK_INLINE vf v_zip_lo(vf a, vf b) { return v_zip(a, b, 0); }
-PK_INLINE vf v_zip_hi(vf a, vf b) { return v_zip(a, b, VL / 2); }
 PK_INLINE float v_sum(vf a) {
     for (int half = VL / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++) a[i] += a[half + i];
