@@ -132,7 +132,7 @@ help:
 	@echo 'make bench      time the kernels and networks: a table, and $(BUILD)/bench.csv'
 	@echo 'make recipe     one recipe in pelk and in PyTorch: the same accuracy? (LIMIT=60000 images, EPOCHS=2)'
 	@echo 'make asan       the checks and specs under AddressSanitizer and UndefinedBehaviorSanitizer'
-	@echo 'make wide       the checks at the width of AVX-512 in the compiler'\''s vectors: for machines without it'
+	@echo 'make wide       the checks with AVX-512'\''s intrinsics in AVX2: for machines without it'
 	@echo 'make fuzz       the readers of tensors by libFuzzer (clang), for FUZZ_SECONDS=60'
 	@echo 'make corpora    all readers over the hostile files of Pillow, libpng ... (FOLDERS=, or from Debian sources)'
 	@echo 'make tsan       the loader threads under ThreadSanitizer'
@@ -182,10 +182,10 @@ tsan:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/tsan CFLAGS='-g -O1 -fsanitize=thread' KERNEL_CFLAGS=-O1 build/tsan/check
 	@for part in feed pool mlp; do TSAN_OPTIONS=halt_on_error=1 build/tsan/check --only $$part || exit 1; done
 
-# The bodies at AVX-512's width and number of registers, in the compiler's vectors: for machines without it.
+# vec_avx512.h and the bodies over it with AVX-512's intrinsics in AVX2: for machines that lack it.
 wide:
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/wide CFLAGS='-O2 -DPK_WIDE' \
-	  LEVELS='generic avx512' FLAGS_avx512='-mavx2 -mfma -Wno-psabi -DPK_VEC_WIDE' build/wide/check
+	  LEVELS='generic avx512' FLAGS_avx512='-mavx2 -mfma -mbmi2 -DPK_VEC_AVX512 -Ispec/avx512' build/wide/check
 	build/wide/check
 
 corpora: all

@@ -21,7 +21,7 @@ bool pk_isa_supported(pk_isa_level level) {
 #endif
 #if defined PK_HAVE_avx512 && defined PK_WIDE
     case PK_ISA_AVX512:
-        return true; /* in the compiler's vectors */
+        return true; /* its intrinsics are emulated */
 #elif defined PK_HAVE_avx512
     case PK_ISA_AVX512:
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

@@ -28,9 +28,7 @@
 
 #define PK_INLINE static inline __attribute__((always_inline, unused))
 
-#if defined(PK_VEC_WIDE)
-#include "kernels/vec_generic.h"
-#elif defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(PK_VEC_AVX512)
 #include "kernels/vec_avx512.h"
 #elif defined(__AVX2__)
 #include "kernels/vec_avx2.h"

@@ -3,7 +3,9 @@
 
 #define VL 16
 #define VREGS 32
+#ifndef V_HOLD /* spec/avx512 has its own */
 #define V_HOLD(v) __asm__("" : "+v"(v))
+#endif
 typedef __m512 vf;
 typedef __m512i vi;
 typedef __mmask16 vm;

@@ -1,12 +1,6 @@
-/* The vector vocabulary for any machine: the compiler's vectors, of four floats; or, to run on any machine what the bodies
- * do with AVX-512's width and registers (`make wide`), of sixteen. Included by vec.h only. */
-#ifdef PK_VEC_WIDE
-#define VL 16
-#define VREGS 32
-#else
+/* The vector vocabulary for any machine: the compiler's vectors, of four floats. Included by vec.h only. */
 #define VL 4
 #define VREGS 16
-#endif
 #define V_HOLD(v) (void)(v)
 typedef float vf __attribute__((vector_size(4 * VL)));
 typedef int32_t vi __attribute__((vector_size(4 * VL)));
