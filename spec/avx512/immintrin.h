@@ -1,6 +1,6 @@
-/* The intrinsics of AVX-512 that csrc/kernels/vec_avx512.h uses, by the definitions in Intel's manual, for AVX2: `make wide`
- * compiles that header and the bodies over it with this file in front of the compiler's own, so that they are checked on
- * machines without AVX-512. Slow: no vector of sixteen floats stays in a register. */
+/* The intrinsics of AVX-512 that csrc/kernels/vec_avx512.h uses, by the definitions in Intel's manual, for AVX2: `make
+ * wide` compiles that header and the bodies over it with this file in front of the compiler's own, so that they are
+ * checked on machines without AVX-512. Slow: no vector of sixteen floats stays in a register. */
 #ifndef PELK_SPEC_AVX512_IMMINTRIN_H
 #define PELK_SPEC_AVX512_IMMINTRIN_H
 
@@ -83,8 +83,8 @@ EMULATED(wide_ps) wide_mask_blend_ps(__mmask16 m, wide_ps a, wide_ps b) {
         if (m >> i & 1) a.lane[i] = b.lane[i];
     return a;
 }
-EMULATED(wide_epi32) wide_setr_epi32(int a, int b, int c, int d, int e, int f, int g, int h, int i, int j, int k, int l, int m,
-                                 int n, int o, int p) {
+EMULATED(wide_epi32) wide_setr_epi32(int a, int b, int c, int d, int e, int f, int g, int h, int i, int j, int k, int l,
+                                     int m, int n, int o, int p) {
     return (wide_epi32){.lane = {a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p}};
 }
 EMULATED(wide_epi32) wide_slli_epi32(wide_epi32 a, unsigned count) {
@@ -164,7 +164,8 @@ EMULATED(__mmask16) wide_less_ps(wide_ps a, wide_ps b) {
 #define _mm512_reduce_max_ps wide_reduce_max_ps
 /* With the one choice that is made of each: another does not compile. */
 #define _mm512_cmp_ps_mask(a, b, how) EMULATED_CHOICE(how, _CMP_LT_OQ, wide_less_ps(a, b))
-#define _mm512_roundscale_ps(a, how) EMULATED_CHOICE(how, (_MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), wide_nearest_ps(a))
+#define _mm512_roundscale_ps(a, how) \
+    EMULATED_CHOICE(how, (_MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), wide_nearest_ps(a))
 #define _mm512_getmant_ps(a, interval, sign) \
     EMULATED_CHOICE((interval) * 4 + (sign), _MM_MANT_NORM_1_2 * 4 + _MM_MANT_SIGN_zero, wide_mantissa_ps(a))
 #define EMULATED_CHOICE(given, wanted, value) \
