@@ -149,6 +149,33 @@ static int optim_parameters(lua_State *L) {
     return 1;
 }
 
+typedef struct finder {
+    const pk_optim *o;
+    char *seen; /* a flag a parameter */
+    int64_t found;
+} finder;
+
+static pk_status find_parameter(void *context, const char *path, pk_module *m, pk_slot *slot) {
+    finder *f = context;
+    (void)path, (void)m;
+    const pk_param *p = pk_params_find(f->o->params, slot->tensor);
+    if (!p) return PK_OK;
+    const int64_t i = p - f->o->params->param;
+    f->found += !f->seen[i]; /* a layer may stand in several places */
+    f->seen[i] = 1;
+    return PK_OK;
+}
+
+/*** opt:belong_to(module): are all the optimiser's parameters the module's? */
+static int optim_belong_to(lua_State *L) {
+    finder f = {check_optim(L, 1), NULL, 0};
+    f.seen = lua_newuserdatauv(L, (size_t)f.o->params->count + 1, 0);
+    memset(f.seen, 0, (size_t)f.o->params->count + 1);
+    l_check(L, pk_module_each_slot(l_check_module(L, 2), find_parameter, &f));
+    lua_pushboolean(L, f.found == f.o->params->count);
+    return 1;
+}
+
 /* ---- checkpoints ---- */
 
 /*** opt:state() -> {name = tensor} (flat, sharing the optimiser's memory), steps */
@@ -204,7 +231,7 @@ static int clip_grad_norm(lua_State *L) {
 
 static const luaL_Reg methods[] = {{"step", optim_step},   {"zero_grad", optim_zero_grad}, {"state", optim_state},
                                    {"load_state", optim_load_state}, {"group", optim_group},
-                                   {"parameters", optim_parameters}, {NULL, NULL}};
+                                   {"parameters", optim_parameters}, {"belong_to", optim_belong_to}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__gc", optim_gc},       {"__close", optim_gc},       {"__index", optim_index},
                                        {"__newindex", optim_newindex}, {"__tostring", optim_tostring}, {NULL, NULL}};
 static const luaL_Reg functions[] = {{"optim_new", optim_new}, {"grad_norm", grad_norm}, {"clip_grad_norm", clip_grad_norm},

@@ -11,6 +11,7 @@ local Trainer = require("pelk.train.trainer")
 local evaluate = require("pelk.train.evaluate")
 local masks = require("pelk.train.masks")
 local parts = require("pelk.train.parts")
+local sparse = require("pelk.sparse")
 local tensorboard = require("pelk.train.tensorboard")
 local update = require("pelk.train.update")
 
@@ -76,6 +77,9 @@ local function check(o)
       options.raise(("train: no callback '%s'; there are step and epoch"):format(tostring(name)))
     end
   end
+  if o.clip_grad and not (options.is_finite(o.clip_grad) and o.clip_grad > 0) then
+    options.raise(("train: clip_grad must be above 0, got %s"):format(o.clip_grad))
+  end
   check_folder(o)
 end
 
@@ -120,6 +124,21 @@ local function resume(self)
   for _, message in ipairs(damaged) do self:tell("damaged checkpoint, an older one is used", message) end
 end
 
+--- What follows the masks; they come off the model again when it fails.
+local function begin_run(self)
+  local o = self.o
+  self.ema, self.ema_publish = parts.ema(o)
+  if self.run and self.run:has_state() then
+    resume(self)
+  elseif self.run then
+    self.run:write_config(config_of(o, self.optimizer))
+  end
+  self.saved_updates = self.at.updates
+  self.at.epoch_batches, self.at.accumulate = self.batches, o.accumulate
+  if o.tensorboard then self.board = assert(tensorboard.open(o.out .. "/tensorboard")) end
+  update.begin(self)
+end
+
 local function begin(given)
   local o = options.read("train", given, rules)
   check(o)
@@ -133,21 +152,18 @@ local function begin(given)
     history = History.new(), batches = o.train:batches(), at = fresh(), began = core.clock(), saved = core.clock(),
     elapsed_before = 0.0, saved_updates = 0, save_seconds = 0.0 }, Trainer)
   self.history.saving = { seconds = 0.0, count = 0, share = 0.0 }
+  local updates = (self.batches + o.accumulate - 1) // o.accumulate
+  parts.schedule(o, 1e-3, updates) -- what is wrong with it is said before an optimiser takes the parameters over
   self.optimizer = parts.optimizer(o)
   self.base_lr = self.optimizer.lr
-  self.schedule = parts.schedule(o, self.base_lr, (self.batches + o.accumulate - 1) // o.accumulate)
+  self.schedule = parts.schedule(o, self.base_lr, updates)
   self.sparse = masks.begin(o, self.run and self.run:has_state())
   self.history.sparse = self.sparse
-  self.ema, self.ema_publish = parts.ema(o)
-  if self.run and self.run:has_state() then
-    resume(self)
-  elseif self.run then
-    self.run:write_config(config_of(o, self.optimizer))
+  local ok, message = pcall(begin_run, self)
+  if not ok then
+    if self.sparse and self.sparse ~= o.sparse then sparse.detach(o.model) end
+    error(message, 0)
   end
-  self.saved_updates = self.at.updates
-  self.at.epoch_batches, self.at.accumulate = self.batches, o.accumulate
-  if o.tensorboard then self.board = assert(tensorboard.open(o.out .. "/tensorboard")) end
-  update.begin(self)
   return self
 end
 
@@ -180,7 +196,7 @@ end
 --   what it gives; true: these): labels become soft targets,
 --   nonfinite="stop"|"skip"|"rollback": what follows a loss or gradient that is NaN or infinite. The weights never take
 --   it in; the module is named. "skip" goes on with the next batch; "rollback" goes back to the newest checkpoint's
---   weights and passes over the batches since (ten such updates in a row end the run),
+--   weights and passes over the batches since (more than ten such updates in a row end the run),
 --   patience (epochs without a better top-1 before it stops), budget_minutes (of all its parts together),
 --   out (the run's folder), resume=false, save_minutes=5 or save_steps (updates), keep=3 (checkpoints),
 --   tensorboard=false (event files in out/tensorboard), seed (of everything random that the library draws),

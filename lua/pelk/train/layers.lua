@@ -78,30 +78,31 @@ end
 
 local rules = { match = { "string" }, lr_scale = { "number", 1, 0 }, weight_decay = { "number", nil, 0 } }
 
---- Give an optimiser's parameters their factors of the learning rate and their weight decays.
--- @tparam Optimizer opt
+--- The factors of the learning rate and the weight decays of the parameters that are trained, where they are their own.
 -- @tparam Module model whose tree says the layers; parameters that are frozen belong to theirs too
 -- @number[opt] layer_decay a layer's rate is the next one's times this; the last layer's is lr itself
 -- @tab[opt] groups list of {match=Lua pattern, lr_scale=1, weight_decay=the optimiser's}; the first that matches counts
-function layers.apply(opt, model, layer_decay, groups)
-  local checked = {}
+function layers.plan(model, layer_decay, groups)
+  local checked, plan = {}, {}
   for i, group in ipairs(groups or {}) do
     checked[i] = options.read(("groups[%d]"):format(i), group, rules)
     if not checked[i].match then options.raise(("groups[%d]: match, a Lua pattern, is required"):format(i)) end
   end
   local names, used = {}, {}
-  for i, entry in ipairs(model:named_parameters()) do names[i] = entry.name end
+  local all = model:named_parameters()
+  for i, entry in ipairs(all) do names[i] = entry.name end
   local numbers, count = layers.numbers(names)
-  for _, p in ipairs(opt:parameters()) do
-    local name = p.name
-    local group = group_for(checked, name)
+  for _, entry in ipairs(all) do
+    local name = entry.name
+    local group = entry.tensor.requires_grad and group_for(checked, name)
     if group then used[group] = true end
     local scale = (layer_decay or 1) ^ (count - 1 - numbers[name]) * (group and group.lr_scale or 1)
-    if scale ~= 1 or group then opt:group(name, scale, group and group.weight_decay) end
+    if scale ~= 1 or group then plan[name] = { scale = scale, decay = group and group.weight_decay or nil } end
   end
   for i, group in ipairs(checked) do
     if not used[group] then options.raise(("groups[%d]: no parameter matches '%s'"):format(i, group.match)) end
   end
+  return plan
 end
 
 --- Make an optimiser with the options that are not the core's.
@@ -121,8 +122,12 @@ function layers.optimizer(kind, model, given)
   if groups ~= nil and type(groups) ~= "table" then
     options.raise(("%s: groups must be a list, got %s"):format(kind, type(groups)))
   end
+  local plan = (decay or groups) and layers.plan(model, decay, groups) or {} -- may raise: before anything is taken over
   local opt = options.call(core.optim_new, kind, model, own)
-  if decay or groups then layers.apply(opt, model, decay, groups) end
+  for _, p in ipairs(next(plan) and opt:parameters() or {}) do
+    local mine = plan[p.name]
+    if mine then opt:group(p.name, mine.scale, mine.decay) end
+  end
   return opt
 end
 

@@ -4,13 +4,18 @@ local sparse = require("pelk.sparse")
 
 local masks = {}
 
---- The first n batches of the training loader, as pairs.
+--- The first n batches of the training loader, as pairs; images as they are, not mixed (SNIP looks at hard labels).
 local function first_batches(loader, n)
-  local out = {}
-  for x, y in loader:epoch(1) do
-    out[#out + 1] = { x, y }
-    if #out == n then break end
-  end
+  local out, mixup = {}, loader.mixup
+  loader.mixup = nil
+  local ok, message = pcall(function()
+    for x, y in loader:epoch(1) do
+      out[#out + 1] = { x, y }
+      if #out == n then break end
+    end
+  end)
+  loader.mixup = mixup
+  if not ok then error(message, 0) end
   if #out < n then
     options.raise(("train: sparse: snip_batches is %d, an epoch has %d batches"):format(n, #out))
   end

@@ -9,7 +9,15 @@ local parts = {}
 local kinds = { adamw = true, sgd = true, lamb = true }
 
 function parts.optimizer(o)
-  if type(o.optimizer) == "userdata" then return o.optimizer end
+  if type(o.optimizer) == "userdata" then
+    if getmetatable(o.optimizer) ~= "pelk.Optimizer" then
+      options.raise(("train: optimizer must be options or a pelk.Optimizer, got %s"):format(tostring(o.optimizer)))
+    end
+    if not o.optimizer:belong_to(o.model) then
+      options.raise("train: the optimizer has parameters that are not the model's")
+    end
+    return o.optimizer
+  end
   local given = {}
   for k, v in pairs(o.optimizer or {}) do given[k] = v end
   local name = given.name or "adamw"
@@ -25,6 +33,13 @@ end
 function parts.schedule(o, lr, updates)
   local given = {}
   for k, v in pairs(o.schedule or { kind = "constant" }) do given[k] = v end
+  for name, least in pairs { warmup_epochs = 0, decay_epochs = 1e-9 } do
+    local n = given[name]
+    if n ~= nil and not (options.is_finite(n) and n >= least) then
+      options.raise(("train: schedule: %s must be a number %s, got %s"):format(name,
+        name == "warmup_epochs" and "from 0" or "above 0", tostring(n)))
+    end
+  end
   if given.warmup_epochs then
     given.warmup_steps = math.floor(given.warmup_epochs * updates + 0.5)
     given.warmup_epochs = nil
@@ -58,6 +73,9 @@ local loss_rules = { label_smoothing = { "number", 0, 0 }, weight = { "userdata|
 function parts.loss(o)
   if type(o.loss) == "function" then return o.loss end
   local given = options.read("train: loss", o.loss, loss_rules)
+  if given.label_smoothing >= 1 then
+    options.raise(("train: loss: label_smoothing must be below 1, got %s"):format(given.label_smoothing))
+  end
   local weight, smoothed = class_weights(o, given.weight), { label_smoothing = given.label_smoothing }
   return function(logits, y)
     -- soft targets come smoothed

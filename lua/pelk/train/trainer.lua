@@ -131,19 +131,22 @@ function Trainer:text()
     100 * at.waited / math.max(at.seconds, 1e-9))
 end
 
+--- An update is given up for what is said of it; the run ends with an error when its policy says so.
+function Trainer:give_up(x, what)
+  local text, fatal = update.give_up(self, x, what)
+  if not text then
+    self:save()
+    error(fatal, 0)
+  end
+  self:tell("numbers that are not finite", text)
+end
+
 --- One batch and what follows from it. False when the run must end here.
 function Trainer:one(x, y, number, bar)
   local before = self.at.seen
   if self.mixup then y = self.mixup:apply(x, y, self.o.train.seed, self.at.epoch, number) end
   local complete, what = update.batch(self, x, y, number)
-  if complete == nil then
-    local text, fatal = update.give_up(self, x, what)
-    if not text then
-      self:save()
-      error(fatal, 0)
-    end
-    self:tell("numbers that are not finite", text)
-  end
+  if complete == nil then self:give_up(x, what) end
   if complete then
     self:after_update()
     bar:advance(self.at.seen - before, self:text())
@@ -181,7 +184,12 @@ function Trainer:train_epoch()
     if not goes_on then return false end
   end
   if waiting.ended and self:must_stop() then return false end
-  if update.finish(self) then self:after_update() end
+  local finished = update.finish(self) -- a group that broken pictures left incomplete
+  if finished then self:after_update() end
+  if finished == false then
+    self.pending.batches = self.pending.batches - 1 -- the batch that give_up counts
+    self:give_up(nil, "the gradients are not finite")
+  end
   if at.seen == 0 and at.skipped == 0 then error("train: the training loader gave no batch", 0) end
   bar:finish()
   return true
@@ -290,7 +298,10 @@ function Trainer:end_early()
   end
   local row = self:row(result, ema)
   self.history[#self.history + 1] = show.record(row)
-  self:write_epoch(row, self:judge(row))
+  -- the epoch goes on from the state that was saved: what it is worth is judged at its end, unless nothing was yet
+  local best, best_ema = false, false
+  if next(self.at.best) == nil then best, best_ema = self:judge(row) end
+  self:write_epoch(row, best, best_ema)
 end
 
 --- All epochs that are left, or until there is a reason to stop.

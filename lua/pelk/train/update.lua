@@ -24,11 +24,13 @@ end
 local function group_size(self) return math.min(self.o.accumulate, self.batches - self.at.batch) end
 
 --- Give an update up: its batches count as seen, its gradients are gone; the policy says what the weights are.
+-- @tparam[opt] Tensor x the batch to look for the cause with; without, the weights are only put back
 -- @treturn string what happened, for the caller to say
 function update.give_up(self, x, what)
   local at, o = self.at, self.o
   local bad, number = self.pending.batches + 1, self.pending.number
-  local where = self.guard:explain(x) -- buffers and random numbers are back where the update began
+  if not x then self.guard:restore() end
+  local where = x and self.guard:explain(x) or "in the epoch's last batches" -- buffers and random numbers are back where the update began
   local text = ("%s at epoch %d, batch %d; %s"):format(what, at.epoch, number, where)
   self.optimizer:zero_grad()
   self.pending = fresh()
