@@ -241,7 +241,7 @@ double pk_sparse_rate(const pk_sparse *s, int64_t steps) {
     const double end = o->stop * (double)o->total_steps;
     if (o->update_every == 0) return 0;
     if (o->total_steps == 0) return o->prune_rate;
-    if ((double)steps > end) return 0;
+    if ((double)steps > end || end <= 0) return 0;
     return o->prune_rate_end + (o->prune_rate - o->prune_rate_end) * 0.5 * (1 + cos(3.141592653589793 * (double)steps / end));
 }
 

@@ -29,15 +29,18 @@ end
 local function channels_of(m)
   for _, child in ipairs(m:modules()) do
     local own = child.module:options()
-    if own.in_channels or own.channels then return own.in_channels or own.channels end
+    for _, n in ipairs { own.in_channels or 0, own.channels or 0 } do -- 0: as many as something else says
+      if n > 0 then return n end
+    end
   end
   return 3
 end
 
-local function side(owner, value)
+local function side(owner, value, what)
   local n = math.tointeger(value)
   if not n or n < 1 then
-    options.raise(("%s: image_size must be a whole number from 1 on, or {h, w}, got %s"):format(owner, tostring(value)))
+    options.raise(("%s: %s, got %s"):format(owner, what or "image_size must be a whole number from 1 on, or {h, w}",
+      tostring(value)))
   end
   return n
 end
@@ -45,8 +48,9 @@ end
 --- The input's shape that the options ask for: input itself, or {batch, h, w, channels} from image_size.
 function cost.input(owner, m, o)
   if o.input then
-    for i, n in ipairs(o.input) do o.input[i] = side(owner, n) end
-    return o.input
+    local shape = {}
+    for i, n in ipairs(o.input) do shape[i] = side(owner, n, "input must be a list of whole numbers from 1 on") end
+    return shape
   end
   local h, w = o.image_size, o.image_size
   if type(h) == "table" then

@@ -58,6 +58,9 @@ function Module.state_dict(m) return show.tensors(options.call(core.module_state
 -- @treturn boolean true and an account of what was passed over or changed
 -- @raise for names and shapes that do not fit; the model is unchanged then
 function Module.load_state_dict(m, dict, given)
+  if type(given) == "table" and (given.key or given.opaque) then
+    options.raise("load_state_dict: key and opaque are options of load: they say what a file holds")
+  end
   return options.call(core.module_set_state, m, dict, (load_options("load_state_dict", given)))
 end
 

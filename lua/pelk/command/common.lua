@@ -131,7 +131,7 @@ function common.overrides(v, known, classes)
   local list = v.kernel_size
   local kernels, small
   if list then
-    local stages = #models.spec(v.model).depths
+    local stages = #(v.depths or models.spec(v.model).depths)
     kernels = { table.unpack(list, 1, math.min(#list, stages)) }
     small = list[stages + 1]
   end

@@ -95,7 +95,7 @@ end
 local function open(path, wanted, name)
   local tensors, metadata = core.load_file(path, nil, nil, true)
   if not tensors then return nil, metadata end
-  if metadata.format ~= FORMAT or not tensors.images or not tensors.labels then
+  if type(metadata) ~= "table" or metadata.format ~= FORMAT or not tensors.images or not tensors.labels then
     return nil, path .. ": is no cache of pictures"
   end
   if wanted and metadata.fingerprint ~= wanted then return nil, path .. ": was made of other files or transforms" end

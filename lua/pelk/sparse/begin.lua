@@ -51,8 +51,11 @@ local function check(o)
   if not is_density(o.dense_from) then
     options.raise(("sparse: dense_from must be above 0 and at most 1, got %s"):format(tostring(o.dense_from)))
   end
-  o.init = o.init or (o.batch and "snip" or "erk")
+  o.init = o.init or (o.checkpoint and "resume" or o.batch and "snip" or "erk")
   one_of("init", o.init, { "snip", "erk", "uniform", "resume" })
+  if o.checkpoint and o.init ~= "resume" then
+    options.raise(('sparse: checkpoint goes with init = "resume", got "%s"'):format(o.init))
+  end
   one_of("snip", o.snip, { "ratios", "masks" })
   one_of("dead", o.dead, { "keep", "exclude" })
   if o.dead == "exclude" and not o.image_size then
@@ -150,7 +153,17 @@ end
 
 --- The masks that a run goes on from, by name, as tensors that core's take knows.
 local function stored_masks(chosen, o)
-  if type(o.checkpoint) == "table" then return o.checkpoint end
+  if type(o.checkpoint) == "table" then
+    local known = {}
+    for _, entry in ipairs(chosen) do known[entry.name] = true end
+    for name in pairs(o.checkpoint) do
+      if not known[name] then
+        options.raise(("sparse: the checkpoint has a mask of %s, which is no weight that is masked here"):format(
+          tostring(name)))
+      end
+    end
+    return o.checkpoint
+  end
   local masks = {}
   if type(o.checkpoint) == "string" then
     local tensors, found = file.read(o.checkpoint)
@@ -242,9 +255,15 @@ end
 --- begin.again(s, births, info) -> masks of the same layers and options in the state that Sparse:state() gave.
 -- @raise the model is unchanged then
 function begin.again(s, births, info)
-  for _, name in ipairs({ "steps", "updates", "last_update" }) do
-    if not math.tointeger(info[name]) then
-      options.raise(("sparse: the state's %s must be a whole number, got %s"):format(name, tostring(info[name])))
+  for name, least in pairs({ steps = 0, updates = 0, last_update = math.mininteger }) do
+    if not math.tointeger(info[name]) or info[name] < least then
+      options.raise(("sparse: the state's %s must be a whole number%s, got %s"):format(name,
+        least == 0 and " from 0" or "", tostring(info[name])))
+    end
+  end
+  for name, birth in pairs(births) do
+    if type(birth) ~= "userdata" or birth:dtype() ~= "int32" then
+      options.raise(("sparse: the state's births of %s must be an int32 tensor"):format(tostring(name)))
     end
   end
   local o = s.masks_:options()

@@ -38,7 +38,7 @@ end
 -- @tparam Module model
 -- @tab[opt] given
 --   density=0.6 of all chosen weights together, in (0, 1];
---   init="snip" with a batch, else "erk"; also "uniform", "resume";
+--   init="snip" with a batch, "resume" with a checkpoint, else "erk"; also "uniform", "resume";
 --   batch={x, y} or a list of such pairs, for snip; loss=function(logits, y), cross-entropy without;
 --   snip="ratios": SNIP says how many a layer has, and these are drawn at random (SLaK), or "masks": those that it
 --   scores highest;

@@ -44,7 +44,7 @@ end
 function here.utf8_text(text) return utf8.len(text) and text or (text:gsub("[\128-\255]", "?")) end
 
 local function explain(e)
-  if type(e) == "table" and (Trial.ended(e) or e.exit) then return e end
+  if type(e) == "table" and (Trial.ended(e) or e.exit ~= nil) then return e end
   local shown, text = pcall(tostring, e)
   return here.utf8_text(debug.traceback(shown and type(text) == "string" and text or type(e), 2))
 end
@@ -77,7 +77,7 @@ local function attempt(trial, objective)
   local function explained() return xpcall(objective, explain, trial.params, trial) end
   local fine, ok, given = without_exit(function() return interruptible(trial, explained) end)
   if not fine then return false, ok end -- a signal, outside the objective
-  if not ok and type(given) == "table" and given.exit then
+  if not ok and type(given) == "table" and given.exit ~= nil then
     if given.exit ~= true then return false, ("the objective called os.exit(%s)"):format(tostring(given.exit)) end
     ok, given = true, nil
   end

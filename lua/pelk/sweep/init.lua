@@ -161,11 +161,11 @@ local function again(folder, o)
     folder = config.folder } }, { dir = o.dir, name = o.name, goal = o.goal, metric = o.metric, machine = machine(o) })
 end
 
-local function count_done(trials, known)
+local function count_done(trials, known, retry)
   local done, left = 0, {}
   for _, trial in ipairs(trials) do
-    local k = known[trial.id]
-    if k and k.state == "done" then done = done + 1 else left[#left + 1] = trial end
+    local state = Run.settled(known[trial.id], retry)
+    if state and state ~= "paused" then done = done + 1 else left[#left + 1] = trial end
   end
   return done, left
 end
@@ -245,7 +245,7 @@ function sweep.run(given)
   o.share, o.columns = share.of_environment(), space.columns(all)
   o.trials = share.of(all, o.share)
   if o.dry_run then
-    local done, left = count_done(o.trials, (Journal.fold(o.dir)))
+    local done, left = count_done(o.trials, (Journal.fold(o.dir)), o.retry)
     local objective = o.objective_kind == "script" and function() worker.run_script(o) end or o.objective
     return plan.make(left, { columns = o.columns, done = done, workers = o.workers, threads = o.threads,
       objective = objective, plan = o.plan })

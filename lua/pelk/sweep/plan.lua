@@ -152,7 +152,14 @@ local function fill(row, work, measured)
   row.parameters, row.macs = count.params, count.macs_run
   if not work.images then return end
   local key = table.concat({ count.params, count.macs_run, table.concat(shape, ",") }, " ")
-  measured[key] = measured[key] or measure(work.model, shape)
+  if not measured[key] then
+    local fine, times = pcall(measure, work.model, shape)
+    if not fine then
+      row.error = here.utf8_text(tostring(times))
+      return
+    end
+    measured[key] = times
+  end
   row.seconds = measured[key].train * work.images + measured[key].test * work.tests
 end
 
@@ -165,14 +172,17 @@ function plan.make(trials, o)
   local out, measured, sum, known = { columns = o.columns, done = o.done, workers = o.workers }, {}, 0, true
   local threads = core.threads()
   core.set_threads(o.threads)
-  for i, trial in ipairs(trials) do
-    local row, work = { id = trial.id, params = trial.params }
-    if o.plan then work = said(trial, o.plan) else work, row.error = rehearse(trial, o.objective) end
-    if work then fill(row, work, measured) end
-    sum, known = sum + (row.seconds or 0), known and row.seconds ~= nil
-    out[i] = row
-  end
+  local ok, message = pcall(function()
+    for i, trial in ipairs(trials) do
+      local row, work = { id = trial.id, params = trial.params }
+      if o.plan then work = said(trial, o.plan) else work, row.error = rehearse(trial, o.objective) end
+      if work then fill(row, work, measured) end
+      sum, known = sum + (row.seconds or 0), known and row.seconds ~= nil
+      out[i] = row
+    end
+  end)
   core.set_threads(threads)
+  if not ok then error(message, 0) end
   if sum > 0 then out.seconds = sum / math.min(o.workers, math.max(1, #trials)) end
   return setmetatable(out, Plan)
 end

@@ -12,7 +12,7 @@ Run.__index = Run
 local RESTARTS = 2 -- of a trial whose process is killed
 
 --- The state a trial is left in by what is known of it, or nil when it is to run.
-local function settled(known, retry)
+function Run.settled(known, retry)
   local state = known and known.state
   if state == "done" or state == "stopped" or state == "paused" then return state end
   if state == "failed" and not retry then return state end
@@ -26,7 +26,7 @@ function Run.new(o)
   for _, trial in ipairs(o.trials) do
     trial.folder = ("%s/trials/%s"):format(o.dir, trial.id)
     local known = o.known[trial.id]
-    local state = settled(known, o.retry)
+    local state = Run.settled(known, o.retry)
     if state == "paused" and not o.pruner then state = nil end -- nothing would ever resume it
     if state == "paused" then self.paused[trial.id] = trial end
     if state then
@@ -109,7 +109,7 @@ function Run:adopt(trial)
   local known = self.o.known[trial.id]
   if not (known and known.state == "running") then return false end
   local found = here.outcome(trial.folder)
-  if not found or not settled(found, self.o.retry) then return false end
+  if not found or not Run.settled(found, self.o.retry) then return false end
   self:ended(trial, found)
   return true
 end

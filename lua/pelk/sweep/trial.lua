@@ -5,7 +5,7 @@
 --                     summary.csv    the same as a table
 --                     result.json    how it ended
 --                     log.txt        when it began and how it ended; what a process of its own printed
---                     run/           the folder of Trial:train
+--                     run/           the folder of Trial:train; run-2, run-3 ... of an objective's further ones
 local core = require("pelk.core")
 local cost = require("pelk.cost")
 local json = require("pelk.json")
@@ -141,11 +141,12 @@ end
 
 --- Report the epochs before `limit` that were trained but not told, because a kill fell between the checkpoint and the
 -- report. They come before any later one: a report takes back those of later epochs.
-local function report_missing(self, history, limit)
+-- @int before epochs of the objective's trainings before this one
+local function report_missing(self, history, limit, before)
   for _, row in ipairs(history) do
-    local last = self.curve[#self.curve]
-    if row.epoch < limit and not (last and last.epoch >= row.epoch) then
-      self.curve[#self.curve + 1] = append(self, row.epoch, value_of(self, row), metrics_of(row))
+    local last, epoch = self.curve[#self.curve], before + row.epoch
+    if row.epoch < limit and not (last and last.epoch >= epoch) then
+      self.curve[#self.curve + 1] = append(self, epoch, value_of(self, row), metrics_of(row))
       self:add_metrics(metrics_of(row))
     end
   end
@@ -153,13 +154,17 @@ end
 
 --- pelk.train in the trial's folder: what was begun goes on from its checkpoint, every epoch is reported, a pruner's
 -- word and signals end it with its state saved (the objective does not return then: the trial goes on another time).
+-- An objective may train more than once (folds, stages): each time has a folder of its own, and epochs count on.
 -- @tab given options of pelk.train except out and resume
 -- @treturn History
 function Trial:train(given)
   local o = {}
   for key, value in pairs(given) do o[key] = value end
   if o.out or o.resume ~= nil then options.raise("trial:train: out and resume are the sweep's") end
-  o.out, o.resume, o.callbacks = self.folder .. "/run", true, {}
+  local before = self.trained or 0
+  self.trainings, self.trained = (self.trainings or 0) + 1, before + (o.epochs or 10)
+  o.out = self.folder .. (self.trainings == 1 and "/run" or "/run-" .. self.trainings)
+  o.resume, o.callbacks = true, {}
   if o.progress == nil then o.progress = not self.quiet end
   local epoch
   for name, f in pairs(given.callbacks or {}) do
@@ -167,8 +172,8 @@ function Trial:train(given)
   end
   function o.callbacks.epoch(row, history)
     local asked = epoch and epoch(row, history)
-    report_missing(self, history, row.epoch)
-    local verdict = self:report(row.epoch, value_of(self, row), metrics_of(row))
+    report_missing(self, history, row.epoch, before)
+    local verdict = self:report(before + row.epoch, value_of(self, row), metrics_of(row))
     if row.epoch >= (o.epochs or 10) then self.verdict = nil end -- there is nothing left to save by stopping
     return self.verdict and verdict or asked
   end
@@ -177,7 +182,7 @@ function Trial:train(given)
   local ok, history = pcall(train, o)
   self.training = nil
   if not ok then error(history, 0) end
-  report_missing(self, history, math.huge)
+  report_missing(self, history, math.huge, before)
   if history.interrupted then self.verdict = "waiting" end
   if self.verdict then error(Trial.end_as(self.verdict)) end
   return history

@@ -184,8 +184,8 @@ function localize.run(model, root, metadata, given)
     if key == "map_size" then map_size = value else o[key] = value end
   end
   if o.class then options.raise("viz.localize: class is each picture's own") end
-  if map_size ~= nil and (math.type(map_size) ~= "integer" or map_size < 1) then
-    options.raise(("viz.localize: map_size must be an integer from 1, got %s"):format(tostring(map_size)))
+  if map_size ~= nil and (math.type(map_size) ~= "integer" or map_size < 8) then
+    options.raise(("viz.localize: map_size must be an integer from 8, got %s"):format(tostring(map_size)))
   end
   local list, message = localize.read_metadata(metadata)
   if not list then return nil, message end

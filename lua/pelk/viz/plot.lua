@@ -20,7 +20,8 @@ local function block(n, series, o)
     options.raise(("viz.plot: series %d wants lists x and y"):format(n))
   end
   if #series.x ~= #series.y or (series.labels and #series.labels ~= #series.x) then
-    options.raise(("viz.plot: series %d has %d x and %d y"):format(n, #series.x, #series.y))
+    options.raise(("viz.plot: series %d has %d x and %d y%s"):format(n, #series.x, #series.y,
+      series.labels and (" and %d labels"):format(#series.labels) or ""))
   end
   local lines = {}
   for i, x in ipairs(series.x) do

@@ -59,6 +59,7 @@ function probe.halves(owner, m, stage)
       if not stage and after:dim() ~= 4 then break end
       y, last = after, i
     end
+    if not last then options.raise(("%s: no layer of the Sequential gives a map {N,H,W,C}"):format(owner)) end
     return y
   end, function(y)
     for i = last + 1, n do y = m[i](y) end
