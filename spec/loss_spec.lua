@@ -42,6 +42,12 @@ describe("cross_entropy with class weights", function()
     assert.near(third, cross_entropy(x, labels, pelk.tensor({ 0, 0, 7 })):item(), 1e-6)
   end)
 
+  it("lets a class be impossible that does not count", function()
+    local x, one = pelk.tensor({ { 0, -math.huge } }), pelk.tensor({ 1 }, { dtype = "int32" })
+    assert.equal(0, cross_entropy(x, one, pelk.ones({ 2 })):item())
+    assert.equal(math.huge, cross_entropy(x, one, pelk.ones({ 2 }), { label_smoothing = 0.1 }):item())
+  end)
+
   it("says what does not fit", function()
     local x = pelk.randn({ 4, 3 })
     help.raises("weight.*a weight for each class", cross_entropy, x, labels, pelk.ones({ 4 }))

@@ -123,6 +123,21 @@ describe("convolutions from Lua", function()
   end)
 end)
 
+describe("nothing at all", function()
+  it("is no kernel", function()
+    raises("peripheral_conv: w has no bands", ops.peripheral_conv, pelk.zeros(1, 8, 8, 4), pelk.zeros(0, 0, 4), { kernel = 9 })
+    raises("expand_kernel: w has no bands", ops.expand_kernel, pelk.zeros(0, 0, 4), { kernel = 9 })
+  end)
+
+  it("goes through an MLP, and back", function()
+    local w1, w2 = pelk.ones(8, 4):requires_grad_(), pelk.ones(3, 8):requires_grad_()
+    local y = ops.mlp(pelk.zeros(0, 4), w1, nil, w2)
+    assert.same({ 0, 3 }, y:shape())
+    y:sum():backward()
+    assert.equal(0, w1.grad:abs():max():item() + w2.grad:abs():max():item())
+  end)
+end)
+
 describe("values at the edges", function()
   it("stay what they are", function()
     local x = pelk.tensor { -1 / 0, 1 / 0, 0 / 0, -30 }

@@ -33,14 +33,14 @@ describe("ema", function()
     end
   end)
 
-  it("warms up as timm's: decay 1 - (1 + steps)^(-2/3) at most", function()
+  it("warms up as timm's: step n's decay is 1 - n^(-2/3) at most", function()
     local m = linear(0, 0)
     local ema = pelk.optim.ema(m, { decay = 0.9999, warmup = true })
     local expected = 0
     for step = 1, 3 do
       set(m, step, 0)
       ema:step()
-      local d = 1 - (1 + step) ^ (-2 / 3)
+      local d = 1 - step ^ (-2 / 3)
       expected = d * expected + (1 - d) * step
     end
     ema:with(function() assert(math.abs(value(m, "weight") - expected) < 1e-6) end)
@@ -230,6 +230,26 @@ describe("optimisers", function()
     local m = pelk.nn.Sequential(pelk.nn.Linear(2, 2), pelk.nn.Lambda(function(x) return x end), pelk.nn.Linear(2, 2))
     local p = pelk.optim.sgd(m, { layer_decay = 0.5 }):parameters()
     assert.are.same({ 0.5, 0.5, 1, 1 }, { p[1].lr_scale, p[2].lr_scale, p[3].lr_scale, p[4].lr_scale })
+  end)
+
+  it("take nothing over when their options are wrong", function()
+    local m = pelk.nn.Linear(2, 2)
+    local first = pelk.optim.sgd(m)
+    help.raises("no parameter matches '%^typo'", pelk.optim.adamw, m, { groups = { { match = "^typo" } } })
+    m(pelk.ones(1, 2)):sum():backward()
+    first:step()
+    assert(first:belong_to(m) and first:belong_to(pelk.nn.Sequential(m)))
+    assert(not first:belong_to(pelk.nn.Linear(2, 2)))
+  end)
+
+  it("move as they should where beta2 is nearly 1", function()
+    for _, kind in ipairs { "adamw", "lamb" } do
+      local m = linear(1, 1)
+      local opt = pelk.optim[kind](m, { lr = 1e-3, beta2 = 0.99999999, weight_decay = 0 })
+      m(pelk.ones(1, 1)):sum():backward()
+      opt:step()
+      assert.near(1 - 1e-3, value(m, "weight"), 1e-5)
+    end
   end)
 
   it("count a gradient once in the common norm, wherever its layer stands", function()

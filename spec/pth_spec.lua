@@ -134,6 +134,10 @@ describe("PyTorch's files", function()
     pelk.save(dir .. "/x.npz", {x = pelk.ones {1}})
     raises("only PyTorch's files have entries", pelk.load, dir .. "/x.npz", {key = "x"})
     raises("opaque: a class must be a string", pelk.load, "spec/golden/tiny.pth", {opaque = {1}})
+    for kind, pickle in pairs {int = int(5), tuple = tuple(int(1)), text = text "x", list = "](" .. int(1) .. "e"} do
+      refuses("no entry 'model': .* no dict, but: " .. kind, parse(file(pickle), "model"))
+    end
+    refuses("no entry 'epoch.x': .* no dict", parse(file(dict(text "epoch", int(3))), "epoch.x"))
   end)
 end)
 

@@ -219,6 +219,26 @@ describe("a sweep", function()
     assert.equal(whole.metrics.train_loss, again.metrics.train_loss)
   end)
 
+  it("keeps the trainings of an objective apart", function()
+    local firsts = {}
+    local function folds(_, trial)
+      for fold = 1, 2 do
+        pelk.manual_seed(fold)
+        local set = pelk.data.tensors(pelk.randn { 16, 4 }, pelk.ones({ 16 }, { dtype = "int32" }))
+        local history = trial:train { model = pelk.nn.Linear { in_features = 4, out_features = 3 }, epochs = 2, seed = 1,
+          train = pelk.data.loader(set, { batch = 8, seed = 1 }), optimizer = { name = "sgd", lr = 0.1 } }
+        firsts[fold] = history[1].train_loss
+      end
+    end
+    local done = sweep({ dir = dir .. "/folds", space = {}, objective = folds, progress = false, metric = "train_loss",
+      goal = "min" })[1]
+    assert.are_not.equal(firsts[1], firsts[2])
+    local epochs = {}
+    for i, row in ipairs(done.curve) do epochs[i] = row.epoch end
+    assert.same({ 1, 2, 3, 4 }, epochs)
+    assert.truthy(help.read(done.folder .. "/run-2/summary.csv"))
+  end)
+
   it("tells such epochs before later ones", function()
     local failed = false
     local function train(_, trial)

@@ -166,11 +166,35 @@ describe("train", function()
       { { optimizer = { name = "adam" } }, "adamw or sgd" }, { { optimizer = { lrr = 1 } }, "lr" },
       { { schedule = { kind = "stairs" } }, "cosine" }, { { callbacks = { batch = print } }, "step and epoch" },
       { { loss = { label_smooth = 1 } }, "label_smoothing" }, { { model = pelk.zeros({ 2 }) }, "got pelk.Tensor" },
+      { { optimizer = pelk.optim.sgd(model()) }, "not the model's" }, { { clip_grad = 0 }, "clip_grad must be above 0" },
+      { { schedule = { kind = "step", decay_epochs = 0 } }, "decay_epochs must be a number above 0, got 0" },
+      { { loss = { label_smoothing = 1.5 } }, "label_smoothing must be below 1" },
       { { resume = true }, "out" }, { { out = "/proc/nowhere" }, "/proc" }, { { model = "pelk" }, "model" },
     }) do
       local ok, message = pcall(run, case[1])
       assert(not ok and message:find(case[2]), tostring(message))
     end
+  end)
+
+  it("leaves no masks on the model when it cannot begin", function()
+    local m = model()
+    local given = { model = m, sparse = { density = 0.5, init = "erk" }, epochs = 1 }
+    given.ema = { publish = "x" }
+    help.raises("ema.publish must be", run, given)
+    given.ema = nil
+    assert.equal(1, #run(given))
+    pelk.sparse.detach(m)
+  end)
+
+  it("gives SNIP images that are not mixed", function()
+    local seen
+    local loader = pelk.data.loader(set(48, 1), { batch = 8, seed = 5, mixup = pelk.data.mixup { num_classes = 2 } })
+    run { epochs = 1, train = loader, sparse = { density = 0.5, init = "snip", loss = function(logits, y)
+      seen = y:dtype()
+      return pelk.ops.cross_entropy(logits, y)
+    end } }
+    assert.equal("int32", seen)
+    assert.truthy(loader.mixup)
   end)
 
   it("refuses to resume from what is no state", function()

@@ -303,6 +303,20 @@ describe("named tensors", function()
   end)
 end)
 
+describe("a state", function()
+  it("with one more entry is saved in its order, and loaded where not all must fit", function()
+    local m = pelk.nn.Sequential(pelk.nn.Linear(3, 4), pelk.nn.LayerNorm(4), pelk.nn.Linear(4, 2))
+    local state = m:state_dict()
+    state.extra = pelk.ones { 2 }
+    local path = os.tmpname() .. ".safetensors"
+    assert.is_true(pelk.save(path, state))
+    assert.equal(2, assert(pelk.load(path)).extra:sum():item())
+    os.remove(path)
+    assert.is_true((m:load_state_dict(state, { strict = false })))
+    help.raises("key and opaque are options of load", m.load_state_dict, m, state, { key = "model" })
+  end)
+end)
+
 describe("a model's file", function()
   it("may be .npz", function()
     local m, again = make("convnext_tiny"), make("convnext_tiny")

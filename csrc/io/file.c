@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
@@ -19,6 +20,8 @@
 
 #define BUFFER_BYTES (64 * 1024)
 #define OPEN_TRIES 64
+#define LOCK_PAUSE_MS 20 /* between two looks whether a file's other writer has finished */
+#define LOCK_TRIES 500
 
 /* ---- faults for tests ---- */
 
@@ -96,14 +99,40 @@ static char *temporary_name(const char *path) {
     return name;
 }
 
+/* Where a symbolic link whose file is not there yet points, or null. */
+static const char *dangling(const char *path, char buffer[PATH_MAX]) {
+    const char *slash = strrchr(path, '/');
+    char target[PATH_MAX];
+    const ssize_t n = readlink(path, target, sizeof target - 1);
+    if (n <= 0) return NULL;
+    target[n] = '\0';
+    const int folder = slash && *target != '/' ? (int)(slash + 1 - path) : 0;
+    const int size = snprintf(buffer, PATH_MAX, "%.*s%s", folder, path, target);
+    return size > 0 && size < PATH_MAX ? buffer : NULL;
+}
+
 /* Through a symbolic link to what it names, so that the link stays one. */
 static pk_status resolve(const char *path, char **out) {
     struct stat st;
     char buffer[PATH_MAX];
     const char *real = NULL;
-    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) real = realpath(path, buffer);
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
+        real = realpath(path, buffer);
+        if (!real) real = dangling(path, buffer);
+    }
     *out = pk_strdup(real ? real : path);
     return *out ? PK_OK : pk_no_memory((int64_t)strlen(path) + 1);
+}
+
+/* Wait for another writer of the same path, but not for ever: it may be of this process. */
+static pk_status wait_for_lock(pk_writer *f) {
+    for (int i = 0; flock(f->fd, LOCK_EX | LOCK_NB) < 0; i++) {
+        if (errno != EWOULDBLOCK && errno != EINTR) break;
+        PK_RETURN_IF(i >= LOCK_TRIES, PK_EIO, "%s: another writer has had it open for %d seconds", f->path,
+                     LOCK_TRIES * LOCK_PAUSE_MS / 1000);
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_MS * 1000000L}, NULL);
+    }
+    return PK_OK;
 }
 
 /* Open and lock the temporary. Only a plain file with this one name will do: anything else in its place is removed
@@ -111,9 +140,9 @@ static pk_status resolve(const char *path, char **out) {
 static pk_status open_temporary(pk_writer *f, mode_t mode) {
     for (int i = 0; i < OPEN_TRIES; i++) {
         f->fd = try_open(f->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode);
-        if (f->fd < 0 && (errno == ELOOP || errno == ENXIO) && unlink(f->temporary) == 0) continue;
+        if (f->fd < 0 && (errno == ELOOP || errno == ENXIO || errno == EACCES) && unlink(f->temporary) == 0) continue;
         if (f->fd < 0) return fail_errno(f->path);
-        while (flock(f->fd, LOCK_EX) < 0 && errno == EINTR) continue; /* no locks on this file system: go on without */
+        PK_TRY(wait_for_lock(f)); /* no locks on this file system: goes on without */
         struct stat open_file, named;
         bool same = fstat(f->fd, &open_file) == 0 && lstat(f->temporary, &named) == 0 &&
                     open_file.st_ino == named.st_ino && open_file.st_dev == named.st_dev;
@@ -133,7 +162,6 @@ pk_status pk_writer_open(pk_writer *f, const char *path) {
     f->fd = -1;
     PK_RETURN_IF(!path || !*path, PK_EINVAL, "the path of a file to write is empty");
     struct stat st;
-    mode_t mode = 0666;
     PK_TRY(resolve(path, &f->path));
     bool exists = stat(f->path, &st) == 0;
     PK_RETURN_IF(exists && !S_ISREG(st.st_mode), PK_EIO, "%s: is %s, not a regular file", path,
@@ -141,9 +169,8 @@ pk_status pk_writer_open(pk_writer *f, const char *path) {
     f->temporary = temporary_name(f->path);
     f->buffer = pk_alloc(BUFFER_BYTES);
     if (!f->temporary || !f->buffer) return pk_no_memory(BUFFER_BYTES);
-    PK_TRY(open_temporary(f, mode));
-    if (exists && fchmod(f->fd, st.st_mode & 07777) < 0) return fail_errno(f->path);
-    return PK_OK;
+    f->mode = exists ? (int)(st.st_mode & 07777) : -1;
+    return open_temporary(f, exists ? (st.st_mode & 0777) | S_IWUSR : 0666);
 }
 
 static pk_status write_all(int fd, const char *path, const uint8_t *data, int64_t bytes) {
@@ -191,6 +218,7 @@ static pk_status sync_directory(const char *path) {
 
 pk_status pk_writer_commit(pk_writer *f) {
     PK_TRY(flush(f));
+    if (f->mode >= 0 && fchmod(f->fd, (mode_t)f->mode) < 0) return fail_errno(f->path); /* last: it may forbid writing */
     if (try_fsync(f->fd) < 0) return fail_errno(f->path);
     if (try_rename(f->temporary, f->path) < 0) return fail_errno(f->path);
     pk_free(f->temporary); /* it is the file now: nothing to remove */

@@ -13,6 +13,7 @@ typedef struct pk_writer {
     char *temporary;
     uint8_t *buffer;
     int64_t used;
+    int mode; /* of the file that is replaced, or -1 */
 } pk_writer;
 
 /* Whatever pk_writer_open returns, pk_writer_discard may follow. */

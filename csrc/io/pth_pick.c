@@ -98,6 +98,8 @@ static pk_status follow(const pk_pickle *p, const char *key, int32_t *v) {
         snprintf(part, sizeof part, "%.*s", (int)(dot ? dot - key : 0), key);
         next = dot ? pk_value_field(p, *v, part) : -1;
         if (next < 0) {
+            PK_RETURN_IF(p->value[*v].kind != PK_VALUE_DICT, PK_EFORMAT, "no entry '%.100s': where it would be is no dict, but: %s",
+                         whole, pk_value_kind_name(p->value[*v].kind));
             list_fields(p, *v, fields, sizeof fields);
             return pk_fail(PK_EFORMAT, "no entry '%.100s'; there are: %s", whole, fields);
         }

@@ -8,7 +8,7 @@
 #include "core/checked.h"
 #include "io/json.h"
 
-#define SLACK (1 << 20)
+#define SLACK (24 << 20) /* what the most entries that a file may have take in memory, some 300 bytes each */
 
 /* What the parts of the parsing share. */
 typedef struct parse {

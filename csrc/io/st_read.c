@@ -95,7 +95,11 @@ pk_status pk_safetensors_read(pk_source *s, pk_dict *d) {
     pk_status status = pk_st_header_read(s, &h);
     if (status == PK_OK) status = read_all(s, &h, d);
     pk_st_header_free(&h);
-    if (status == PK_OK) return pk_dict_sort(d);
+    if (status == PK_OK) {
+        status = pk_dict_sort(d);
+        if (status != PK_OK) pk_dict_clear(d);
+        return status;
+    }
     pk_dict_clear(d);
     return status == PK_EIO ? status : pk_fail_prefix(status, "%s: ", s->name);
 }

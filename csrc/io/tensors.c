@@ -35,7 +35,9 @@ static pk_status read_npy(pk_source *s, pk_dict *d) {
     PK_TRY(pk_npy_load(s, &t));
     pk_status status = pk_dict_add(d, "array", t);
     pk_tensor_release(t);
-    return status == PK_OK ? pk_dict_sort(d) : status;
+    if (status == PK_OK) status = pk_dict_sort(d);
+    if (status != PK_OK) pk_dict_clear(d);
+    return status;
 }
 
 pk_status pk_tensors_read(pk_source *s, const pk_pick *pick, pk_dict *d, pk_format *format) {

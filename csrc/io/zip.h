@@ -10,7 +10,7 @@
 #include "io/file.h"
 
 #define PK_ZIP_MAX_MEMBERS 65536
-#define PK_ZIP_MAX_DIRECTORY (4 << 20) /* bytes */
+#define PK_ZIP_MAX_DIRECTORY (24 << 20) /* bytes */
 
 typedef struct pk_zip_entry {
     const char *name;

@@ -11,10 +11,10 @@ PK_INLINE vf adamw_lane(const adamw *a, vf w, vf g, vf *m, vf *v) {
     return v_fnma(a->step, v_div(*m, denominator), v_mul(w, a->keep));
 }
 
-void PK_NAME(adamw_step)(int64_t n, float *w, const float *g, float *m, float *v, float lr, float beta1, float beta2,
+void PK_NAME(adamw_step)(int64_t n, float *w, const float *g, float *m, float *v, float lr, float fresh1, float fresh2,
                          float eps, float decay, float correction1, float correction2) {
-    const adamw a = {.keep = v_set1(1 - lr * decay), .b2 = v_set1(beta2), .c1 = v_set1(1 - beta1),
-                     .c2 = v_set1(1 - beta2), .step = v_set1(lr / correction1),
+    const adamw a = {.keep = v_set1(1 - lr * decay), .b2 = v_set1(1 - fresh2), .c1 = v_set1(fresh1),
+                     .c2 = v_set1(fresh2), .step = v_set1(lr / correction1),
                      .root = v_set1(1 / sqrtf(correction2)), .eps = v_set1(eps)};
     int64_t i = 0;
     for (; i + VL <= n; i += VL) {
@@ -44,10 +44,10 @@ PK_INLINE vf lamb_update(const lamb *a, vf w, vf m, vf v) {
 
 enum { LAMB_BLOCK = 256 }; /* updates that wait for their sum of squares */
 
-void PK_NAME(lamb_moments)(int64_t n, const float *w, const float *g, float *m, float *v, float scale, float beta1,
-                           float beta2, float eps, float decay, float correction1, float correction2, double *sums) {
+void PK_NAME(lamb_moments)(int64_t n, const float *w, const float *g, float *m, float *v, float scale, float fresh1,
+                           float fresh2, float eps, float decay, float correction1, float correction2, double *sums) {
     const lamb a = lamb_constants(eps, decay, correction1, correction2);
-    const vf b2 = v_set1(beta2), c1 = v_set1(1 - beta1), c2 = v_set1(1 - beta2), s = v_set1(scale);
+    const vf b2 = v_set1(1 - fresh2), c1 = v_set1(fresh1), c2 = v_set1(fresh2), s = v_set1(scale);
     float update[LAMB_BLOCK];
     sums[0] = PK_NAME(sum_squares)(n, w);
     sums[1] = 0;

@@ -1,4 +1,4 @@
-/* Matrix products on all threads: our packed kernels where the level has them (avx2, avx512), OpenBLAS elsewhere.
+/* Matrix products on all threads: our packed kernels where the level has them (ref, avx2, avx512), OpenBLAS elsewhere.
  * The split depends on the sizes only, never on the number of threads. */
 #ifndef PK_KERNELS_PRODUCT_H
 #define PK_KERNELS_PRODUCT_H

@@ -3,11 +3,11 @@
 
 #include "kernels/kernels.h"
 
-void PK_NAME(adamw_step)(int64_t n, float *w, const float *g, float *m, float *v, float lr, float beta1, float beta2,
+void PK_NAME(adamw_step)(int64_t n, float *w, const float *g, float *m, float *v, float lr, float fresh1, float fresh2,
                          float eps, float decay, float correction1, float correction2) {
     for (int64_t i = 0; i < n; i++) {
-        double mi = (double)beta1 * m[i] + (1 - (double)beta1) * g[i];
-        double vi = (double)beta2 * v[i] + (1 - (double)beta2) * g[i] * g[i];
+        double mi = (1 - (double)fresh1) * m[i] + (double)fresh1 * g[i];
+        double vi = (1 - (double)fresh2) * v[i] + (double)fresh2 * g[i] * g[i];
         double wi = w[i] * (1 - (double)lr * decay);
         w[i] = (float)(wi - lr * (mi / correction1) / (sqrt(vi / correction2) + eps));
         m[i] = (float)mi;
@@ -15,13 +15,13 @@ void PK_NAME(adamw_step)(int64_t n, float *w, const float *g, float *m, float *v
     }
 }
 
-void PK_NAME(lamb_moments)(int64_t n, const float *w, const float *g, float *m, float *v, float scale, float beta1,
-                           float beta2, float eps, float decay, float correction1, float correction2, double *sums) {
+void PK_NAME(lamb_moments)(int64_t n, const float *w, const float *g, float *m, float *v, float scale, float fresh1,
+                           float fresh2, float eps, float decay, float correction1, float correction2, double *sums) {
     sums[0] = sums[1] = 0;
     for (int64_t i = 0; i < n; i++) {
         double gi = (double)scale * g[i];
-        m[i] = (float)((double)beta1 * m[i] + (1 - (double)beta1) * gi);
-        v[i] = (float)((double)beta2 * v[i] + (1 - (double)beta2) * gi * gi);
+        m[i] = (float)((1 - (double)fresh1) * m[i] + (double)fresh1 * gi);
+        v[i] = (float)((1 - (double)fresh2) * v[i] + (double)fresh2 * gi * gi);
         double update = ((double)m[i] / correction1) / (sqrt((double)v[i] / correction2) + eps) + (double)decay * w[i];
         sums[0] += (double)w[i] * w[i];
         sums[1] += update * update;

@@ -87,7 +87,7 @@ PK_INLINE int64_t win_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 /* Lay out the scratch from `base` (null: only measure). Returns its bytes. */
 static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) {
     const int64_t vector = VL * (int64_t)sizeof(float);
-    const int margin = (TILE_WIDE - 1) * p->stride_x;
+    const int margin = p->out_w > 0 ? ((p->out_w < TILE_WIDE ? p->out_w : TILE_WIDE) - 1) * p->stride_x : 0;
     int64_t at = 0, tallest = 1, composite = 0, wide = 0;
     for (int h = 0; h < p->heights; h++) {
         int power = win_power(p->height[h].size);

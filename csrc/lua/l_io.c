@@ -84,10 +84,21 @@ static void add_in_order(lua_State *L, pk_dict *d, int table) {
 }
 
 static void add_all(lua_State *L, pk_dict *d, int table) {
+    for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) add(L, d, check_text(L, -2, "a tensor's name"));
+}
+
+/* The entries that d, which is sorted, lacks; by name. */
+static void add_others(lua_State *L, pk_dict *d, int table) {
+    lua_newtable(L); /* adding ends the order that finds names: first all that are missing */
+    const int others = lua_gettop(L);
     for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-        const char *name = check_text(L, -2, "a tensor's name");
-        if (pk_dict_find(d, name) < 0) add(L, d, name);
+        if (pk_dict_find(d, check_text(L, -2, "a tensor's name")) >= 0) continue;
+        lua_pushvalue(L, -2);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, others);
     }
+    add_all(L, d, others);
+    lua_pop(L, 1);
 }
 
 /* {name = tensor} (by name, or in a state's own order) or {{name, tensor}, ...}. */
@@ -108,7 +119,7 @@ static void read_tensors(lua_State *L, int arg, pk_dict *d) {
         add_in_order(L, d, arg);
         lua_settop(L, top);
         l_check(L, pk_dict_sort(d));
-        add_all(L, d, arg);
+        add_others(L, d, arg);
         return;
     }
     lua_settop(L, top);

@@ -37,6 +37,7 @@ static int journal_append(lua_State *L) {
     size_t n;
     pk_appender *a = l_check_object(L, 1, L_JOURNAL);
     const char *text = luaL_checklstring(L, 2, &n);
+    lua_settop(L, 2);
     if (memchr(text, '\n', n)) return l_arg_error(L, 2, "one line is wanted");
     lua_pushliteral(L, "\n");
     lua_concat(L, 2);

@@ -199,7 +199,8 @@ static int optim_load_state(lua_State *L) {
     pk_tensor *from[2] = {0};
     lua_settop(L, 3);
     for (int i = 0; i < o->cls->nstates; i++) {
-        lua_getfield(L, 2, o->cls->state[i]); /* stays on the stack: alive */
+        lua_pushstring(L, o->cls->state[i]);
+        lua_rawget(L, 2); /* no code of others runs; stays on the stack: alive */
         from[i] = l_test_object(L, -1, L_TENSOR);
         if (!from[i]) return luaL_error(L, "load_state: '%s' must be a tensor, got %s", o->cls->state[i], l_given(L, -1));
         if (from[i]->dtype != PK_FLOAT32 || !pk_same_shape(from[i], o->state[i]))

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "autograd/autograd.h"
 #include "nn/args.h"
 #include "nn/fields.h"
 #include "nn/merge.h"
@@ -84,7 +85,7 @@ static pk_status batch_norm_forward(pk_module *m, pk_tensor *x, pk_tensor **y) {
     pk_args_set(&args, "training", m->training);
     PK_RETURN_IF(!args.op, PK_EINVAL, "batch_norm lacks a parameter that its layer sets");
     PK_TRY(pk_apply(args.op, args.params, in, 5, out, &nout));
-    if (m->training && nout == 3 && out[1]->ndim == 1) {
+    if (m->training && nout == 3 && out[1]->ndim == 1 && !pk_counting()) {
         int64_t channels = pk_numel(out[1]);
         update_running(m, out[1], out[2], channels ? pk_numel(x) / channels : 0);
     }

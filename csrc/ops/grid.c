@@ -12,7 +12,7 @@ pk_status pk_grid(int64_t k, int64_t radius, int64_t base, pk_grid_rule rule, pk
     int rings = 0;
     int64_t left = (k - 1) / 2 - radius;
     for (int64_t width = base; left > 0; width = width > left ? width : width * base) {
-        PK_RETURN_IF(rings >= PK_MAX_LIST / 2 || 2 * (radius + rings + 1) + 1 > PK_MAX_LIST, PK_EINVAL,
+        PK_RETURN_IF(rings >= PK_MAX_LIST / 2 || 2 * (radius + rings) + 1 > PK_MAX_LIST, PK_EINVAL,
                      "grid: a kernel of %lld with radius %lld and base %lld has more than %d bands", (long long)k,
                      (long long)radius, (long long)base, PK_MAX_LIST);
         ring[rings++] = (int32_t)(width < left ? width : left);

@@ -304,11 +304,11 @@ static void no_pixels(const pk_mlp *m, const pk_mlp_grads *to) {
 }
 
 pk_status pk_mlp_backward(const pk_mlp *m, const float *dy, const pk_mlp_grads *to) {
-    job j = {.m = m, .to = to, .dy = dy, .chunks = pk_mlp_chunks(m), .widest = pk_mlp_widest(m)};
     if (m->rows < 1) {
         no_pixels(m, to);
         return PK_OK;
     }
+    job j = {.m = m, .to = to, .dy = dy, .chunks = pk_mlp_chunks(m), .widest = pk_mlp_widest(m)};
     const int64_t tiles = pk_ceil_div(m->rows, ROWS);
     j.spans = pk_min(tiles, pk_ceil_div(TASKS, j.chunks));
     j.tile = pk_min(m->rows, ROWS);

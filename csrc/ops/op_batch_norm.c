@@ -165,12 +165,13 @@ static pk_status backward(pk_call *c) {
     const float *rstd = pk_f32(c->saved[1]), *w = c->in[WEIGHT] ? pk_f32(c->in[WEIGHT]) : NULL;
     for (int i = 0; i <= BIAS && i < c->nin; i++)
         if (c->needs[i]) PK_TRY(pk_grad_like(c, i));
-    float *sums = pk_alloc(bytes), *scale = sums + 2 * n, *k = sums + 3 * n, *d = sums + 4 * n;
+    float *sums = pk_alloc(bytes);
     if (!sums) return pk_no_memory(bytes);
+    float *scale = sums + 2 * n, *k = sums + 3 * n, *d = sums + 4 * n;
     j.chunks = pk_pixel_chunks(&j.x);
     pk_sum sum = {1, j.x.count, j.chunks, PK_SUM_BLOCK, 2 * n, add_rows, &j};
     pk_status status = pk_sum_run(&sum, sums);
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < n && status == PK_OK; i++) {
         double count = (double)j.x.count, s = (double)rstd[i] * (w ? w[i] : 1);
         scale[i] = (float)s;
         k[i] = (float)(-s * rstd[i] * rstd[i] * sums[n + i] / count);

@@ -46,7 +46,7 @@ static pk_status infer(pk_call *c) {
     PK_TRY(pk_want_ndim(c, 0, 4));
     PK_TRY(pk_want_ndim(c, 1, 4));
     PK_RETURN_IF(x->shape[3] % p->groups || w->shape[0] % p->groups, PK_EINVAL,
-                 "conv2d: %lld groups divide neither %lld input nor %lld output channels evenly", (long long)p->groups,
+                 "conv2d: %lld groups do not divide both %lld input and %lld output channels", (long long)p->groups,
                  (long long)x->shape[3], (long long)w->shape[0]);
     PK_RETURN_IF(w->shape[1] > 65536 || w->shape[2] > 65536, PK_EINVAL, "conv2d: a kernel of %lld x %lld, 65536 is the most",
                  (long long)w->shape[1], (long long)w->shape[2]);

@@ -76,7 +76,10 @@ static double share(const loss_job *j, int64_t row, int64_t k) {
 static double weighted_loss(const loss_job *j, int64_t row) {
     const float *x = j->x + row * j->classes;
     double lse = pk_k()->log_sum_exp(j->classes, x), loss = 0;
-    for (int64_t k = 0; k < j->classes; k++) loss += share(j, row, k) * (lse - x[k]);
+    for (int64_t k = 0; k < j->classes; k++) {
+        const double counts = share(j, row, k);
+        if (counts != 0) loss += counts * (lse - x[k]); /* a class that does not count may be impossible */
+    }
     return loss;
 }
 

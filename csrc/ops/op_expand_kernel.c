@@ -13,6 +13,7 @@ static const pk_field fields[] = {PK_GRID_FIELDS(expand_params, grid)};
 
 static pk_status bands_of(const pk_call *c, pk_ints *grid) {
     const expand_params *p = c->params;
+    PK_RETURN_IF(c->in[0]->shape[0] < 1, PK_EINVAL, "%s: w has no bands", c->op->name);
     return pk_grid_of(c->op->name, &p->grid, c->in[0]->shape[0], grid);
 }
 

@@ -85,7 +85,7 @@ static pk_status backward(pk_call *c) {
     if (!sums) return pk_no_memory(bytes);
     pk_sum sum = {1, j.x.count, j.chunks, PK_SUM_BLOCK, width, backward_rows, &j};
     pk_status status = pk_sum_run(&sum, sums);
-    for (int i = 1; i < 3; i++)
+    for (int i = 1; i < 3 && status == PK_OK; i++)
         if (c->din[i]) memcpy(pk_f32(c->din[i]), sums + (i - 1) * j.x.channels, (size_t)bytes / 2);
     pk_free(sums);
     return status;

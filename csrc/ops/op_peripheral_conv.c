@@ -25,6 +25,7 @@ static const pk_field fields[] = {
 
 static pk_status grid_of(const pk_call *c, pk_ints *grid) {
     const peripheral_params *p = c->params;
+    PK_RETURN_IF(c->in[W]->shape[0] < 1, PK_EINVAL, "%s: w has no bands", c->op->name);
     return pk_grid_of(c->op->name, &p->grid, c->in[W]->shape[0], grid);
 }
 
@@ -197,8 +198,8 @@ static pk_status macs(const pk_call *c, pk_macs *m) {
     const int64_t *x = c->in[X]->shape, k = pk_grid_total(&grid);
     pk_axis rows = axis_of(&grid, x[1]), cols = axis_of(&grid, x[2]);
     PK_TRY(pk_window_products(&rows, &cols, &products));
-    double planes = (double)(x[0] * x[3]);
-    pk_macs_add(m, c->in[W], planes * (double)(x[1] * x[2] * k * k),
+    double planes = (double)x[0] * (double)x[3];
+    pk_macs_add(m, c->in[W], planes * (double)x[1] * (double)x[2] * (double)k * (double)k,
                 planes * pk_taps_inside(x[1], x[1], k, 1, k / 2, 1) * pk_taps_inside(x[2], x[2], k, 1, k / 2, 1),
                 planes * products + position_products(c, &grid));
     return PK_OK;

@@ -134,7 +134,7 @@ static void swap(run *r) {
 void pk_ema_step(pk_ema *e) {
     double decay = e->options.decay;
     e->steps++;
-    if (e->options.warmup) decay = fmin(decay, 1 - pow(1 + (double)e->steps, -2.0 / 3));
+    if (e->options.warmup) decay = fmin(decay, 1 - pow((double)e->steps, -2.0 / 3));
     each_run(e, (float)decay, average);
     pk_tensor_written(e->values);
 }

@@ -21,8 +21,8 @@ static void adamw_step(const pk_optim *o, const pk_run *r) {
     const pk_optim_options *p = &o->options;
     double c1 = 1 - pow(p->beta1, (double)o->steps), c2 = 1 - pow(p->beta2, (double)o->steps);
     pk_k()->adamw_step(r->end - r->begin, pk_f32(o->params->values) + r->begin, pk_f32(o->params->grads) + r->begin,
-                       pk_f32(o->state[0]) + r->begin, pk_f32(o->state[1]) + r->begin, (float)r->lr, (float)p->beta1,
-                       (float)p->beta2, (float)p->eps, (float)r->decay, (float)c1, (float)c2);
+                       pk_f32(o->state[0]) + r->begin, pk_f32(o->state[1]) + r->begin, (float)r->lr, (float)(1 - p->beta1),
+                       (float)(1 - p->beta2), (float)p->eps, (float)r->decay, (float)c1, (float)c2);
 }
 
 static const pk_field sgd_fields[] = {

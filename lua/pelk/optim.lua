@@ -33,7 +33,7 @@ function optim.lamb(model, options) return layers.optimizer("lamb", model, optio
 -- Call ema:step() after opt:step(). Where a weight has a mask, the average follows SLaK's rule: masked is 0, what
 -- grew begins at the weight.
 -- @tparam Module model
--- @tab[opt] options decay=0.9999, warmup=false (true: the decay is at most 1 - (1 + steps)^(-2/3), as timm's)
+-- @tab[opt] options decay=0.9999, warmup=false (true: step n's decay is at most 1 - n^(-2/3), as timm's)
 -- @treturn EMA ema:step(); ema:swap() exchanges averages and values (twice is as before); ema:with(f, ...) calls f
 --   while the model holds the averages; ema:state(), ema:load_state(tensor, steps), ema.steps, ema.decay
 function optim.ema(model, options)

@@ -213,14 +213,14 @@ static void check_steps(check_options *o, const pk_kernels *k, const pk_kernels 
     bool nesterov = check_between(o, 0, 1), first = check_between(o, 0, 1), plain = check_between(o, 0, 3) == 0;
     float *w = drawn(o, n, -1, 1), *g = drawn(o, n, -1, 1), *m = drawn(o, n, -1, 1), *v = drawn(o, n, 0.1f, 1);
     float *w2 = twin(o, w, n), *m2 = twin(o, m, n), *v2 = twin(o, v, n);
-    ref->adamw_step(n, w2, g, m2, v2, 1e-2f, 0.9f, 0.999f, 1e-8f, 0.05f, 0.1f, 0.001f);
-    k->adamw_step(n, w, g, m, v, 1e-2f, 0.9f, 0.999f, 1e-8f, 0.05f, 0.1f, 0.001f);
+    ref->adamw_step(n, w2, g, m2, v2, 1e-2f, 0.1f, 0.001f, 1e-8f, 0.05f, 0.1f, 0.001f);
+    k->adamw_step(n, w, g, m, v, 1e-2f, 0.1f, 0.001f, 1e-8f, 0.05f, 0.1f, 0.001f);
     same(o, "adamw_step w", level, w, w2, n, 1e-6);
     same(o, "adamw_step m", level, m, m2, n, 5e-7);
     same(o, "adamw_step v", level, v, v2, n, 5e-7);
     double sums[2], sums2[2];
-    ref->lamb_moments(n, w2, g, m2, v2, 0.5f, 0.9f, 0.999f, 1e-6f, 0.05f, 0.1f, 0.001f, sums2);
-    k->lamb_moments(n, w, g, m, v, 0.5f, 0.9f, 0.999f, 1e-6f, 0.05f, 0.1f, 0.001f, sums);
+    ref->lamb_moments(n, w2, g, m2, v2, 0.5f, 0.1f, 0.001f, 1e-6f, 0.05f, 0.1f, 0.001f, sums2);
+    k->lamb_moments(n, w, g, m, v, 0.5f, 0.1f, 0.001f, 1e-6f, 0.05f, 0.1f, 0.001f, sums);
     same(o, "lamb_moments m", level, m, m2, n, 1e-6);
     same(o, "lamb_moments v", level, v, v2, n, 1e-6);
     for (int i = 0; i < 2; i++)
