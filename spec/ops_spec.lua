@@ -125,8 +125,9 @@ end)
 
 describe("nothing at all", function()
   it("is no kernel", function()
-    raises("peripheral_conv: w has no bands", ops.peripheral_conv, pelk.zeros(1, 8, 8, 4), pelk.zeros(0, 0, 4), { kernel = 9 })
-    raises("expand_kernel: w has no bands", ops.expand_kernel, pelk.zeros(0, 0, 4), { kernel = 9 })
+    local x, w = pelk.zeros(1, 8, 8, 4), pelk.zeros(0, 0, 4)
+    raises("peripheral_conv: w has no bands", ops.peripheral_conv, x, w, { kernel = 9 })
+    raises("expand_kernel: w has no bands", ops.expand_kernel, w, { kernel = 9 })
   end)
 
   it("goes through an MLP, and back", function()

@@ -225,7 +225,7 @@ describe("a sweep", function()
       for fold = 1, 2 do
         pelk.manual_seed(fold)
         local set = pelk.data.tensors(pelk.randn { 16, 4 }, pelk.ones({ 16 }, { dtype = "int32" }))
-        local history = trial:train { model = pelk.nn.Linear { in_features = 4, out_features = 3 }, epochs = 2, seed = 1,
+        local history = trial:train { model = pelk.nn.Linear(4, 3), epochs = 2, seed = 1,
           train = pelk.data.loader(set, { batch = 8, seed = 1 }), optimizer = { name = "sgd", lr = 0.1 } }
         firsts[fold] = history[1].train_loss
       end

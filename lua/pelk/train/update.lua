@@ -30,7 +30,8 @@ function update.give_up(self, x, what)
   local at, o = self.at, self.o
   local bad, number = self.pending.batches + 1, self.pending.number
   if not x then self.guard:restore() end
-  local where = x and self.guard:explain(x) or "in the epoch's last batches" -- buffers and random numbers are back where the update began
+  -- buffers and random numbers are back where the update began
+  local where = x and self.guard:explain(x) or "in the epoch's last batches"
   local text = ("%s at epoch %d, batch %d; %s"):format(what, at.epoch, number, where)
   self.optimizer:zero_grad()
   self.pending = fresh()
