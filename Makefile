@@ -76,8 +76,8 @@ $(BUILD)/check: $(CHECK_OBJ) $(BUILD)/libpelk.a
 # A stamp of the flags: objects made with others are made anew.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(COMPILE) $(KERNEL_CFLAGS) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(JPEG_INCDIR) $(STB_INCDIR) $(LEVELS)' | cmp -s - $@ || \
-	 echo '$(COMPILE) $(KERNEL_CFLAGS) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(JPEG_INCDIR) $(STB_INCDIR) $(LEVELS)' > $@
+	@echo '$(COMPILE) $(KERNEL_CFLAGS) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(JPEG_INCDIR) $(STB_INCDIR) $(LEVELS) $(PELK_LIBS)' | cmp -s - $@ || \
+	 echo '$(COMPILE) $(KERNEL_CFLAGS) $(LIBFLAG) $(LUA_INCDIR) $(OPENBLAS_INCDIR) $(JPEG_INCDIR) $(STB_INCDIR) $(LEVELS) $(PELK_LIBS)' > $@
 
 $(BUILD)/obj/core/gemm.o: PELK_CFLAGS += $(if $(OPENBLAS_INCDIR),-I$(OPENBLAS_INCDIR))
 $(BUILD)/obj/lua/%.o:     PELK_CFLAGS += -I$(LUA_INCDIR)
