@@ -260,6 +260,8 @@ describe("the environment", function()
   it("chooses threads and kernels", function()
     assert.truthy(says("PELK_NUM_THREADS=3 PELK_ISA=generic"):find("^3%s+generic\n$"))
     assert.truthy(says("PELK_NUM_THREADS= PELK_ISA="):find("^%d+%s+%w+\n$"))
+    assert.truthy(says("PELK_NUM_THREADS= OMP_NUM_THREADS=5,2"):find("^5%s"))
+    assert.truthy(says("PELK_NUM_THREADS=3 OMP_NUM_THREADS=5"):find("^3%s"))
   end)
 
   it("is refused where it makes no sense", function()

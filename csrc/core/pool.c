@@ -65,8 +65,16 @@ static void want(int threads) {
     pool.looks = threads <= pk_cpu_cores();
 }
 
+/* What OMP_NUM_THREADS says, the first of its numbers: 0 when it is not set or says nothing. */
+static int threads_of_openmp(void) {
+    const char *text = getenv("OMP_NUM_THREADS");
+    const long n = text ? strtol(text, NULL, 10) : 0;
+    return n >= 1 && n <= MAX_THREADS ? (int)n : 0;
+}
+
 static void setup(void) {
     int n = threads_in_environment();
+    if (n < 1) n = threads_of_openmp();
     if (n < 1) n = pk_cpu_cores();
     want(n > MAX_THREADS ? MAX_THREADS : n);
     pthread_atfork(NULL, NULL, after_fork);

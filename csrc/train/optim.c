@@ -62,11 +62,8 @@ pk_status pk_optim_new(const pk_optim_class *cls, pk_module *m, const pk_optim_o
     o->cls = cls;
     o->options = *options;
     o->grad_scale = 1;
-    pk_status status = pk_params_new(m, no_decay, &o->params);
-    for (int i = 0; i < cls->nstates && status == PK_OK; i++) {
-        status = pk_tensor_zeros(PK_FLOAT32, 1, &o->params->total, &o->state[i]);
-        o->params->moment[i] = o->state[i];
-    }
+    pk_status status = pk_params_new(m, no_decay, cls->nstates, &o->params);
+    for (int i = 0; i < cls->nstates && status == PK_OK; i++) o->state[i] = o->params->moment[i];
     if (status == PK_OK)
         *out = o;
     else

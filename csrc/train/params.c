@@ -79,12 +79,13 @@ static pk_status move_in(pk_params *all, pk_param *p) {
     return adopt_gradient(all, p);
 }
 
-static pk_status fill(pk_params *p, pk_module *m, const char *const *no_decay) {
+static pk_status fill(pk_params *p, pk_module *m, const char *const *no_decay, int moments) {
     collector c = {p, no_decay, 0};
     PK_TRY(pk_module_each_slot(m, collect, &c));
     PK_RETURN_IF(p->count == 0, PK_EINVAL, "the model has no parameter that requires a gradient");
     PK_TRY(pk_tensor_zeros(PK_FLOAT32, 1, &p->total, &p->values));
     PK_TRY(pk_tensor_zeros(PK_FLOAT32, 1, &p->total, &p->grads));
+    for (int i = 0; i < moments; i++) PK_TRY(pk_tensor_zeros(PK_FLOAT32, 1, &p->total, &p->moment[i]));
     for (int64_t i = 0; i < p->count; i++) PK_TRY(move_in(p, &p->param[i]));
     pk_memory_trim(); /* where the parameters were: blocks of sizes that nobody will ask for */
     p->values->storage->owner = p;
@@ -93,15 +94,17 @@ static pk_status fill(pk_params *p, pk_module *m, const char *const *no_decay) {
     return PK_OK;
 }
 
-pk_status pk_params_new(pk_module *m, const char *const *no_decay, pk_params **out) {
+pk_status pk_params_new(pk_module *m, const char *const *no_decay, int moments, pk_params **out) {
     *out = NULL;
     pk_params *p = pk_alloc_zeroed(sizeof *p);
     if (!p) return pk_no_memory(sizeof *p);
-    pk_status status = fill(p, m, no_decay);
-    if (status == PK_OK)
+    pk_status status = fill(p, m, no_decay, moments);
+    if (status == PK_OK) {
         *out = p;
-    else
-        pk_params_free(p);
+        return PK_OK;
+    }
+    for (int i = 0; i < moments; i++) pk_tensor_release(p->moment[i]);
+    pk_params_free(p);
     return status;
 }
 

@@ -23,8 +23,9 @@ typedef struct pk_params {
     pk_tensor *moment[2]; /* the optimiser's arenas, borrowed from it; null: there are none */
 } pk_params;
 
-/* Collect what requires a gradient. no_decay: substrings of paths that take no weight decay, null at the end; null: none. */
-pk_status pk_params_new(pk_module *m, const char *const *no_decay, pk_params **out);
+/* Collect what requires a gradient. no_decay: substrings of paths that take no weight decay, null at the end; null: none.
+ * moments: arenas of zeros that are made for the caller to take from `moment`, before any parameter moves. */
+pk_status pk_params_new(pk_module *m, const char *const *no_decay, int moments, pk_params **out);
 void pk_params_free(pk_params *p);
 /* Are the parameters still here (no later arena took them), and all gradients in place? Gradients that backward made
  * elsewhere are copied in. */
