@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "core/checked.h"
 
@@ -114,6 +116,17 @@ void *pk_alloc_zeroed(int64_t bytes) {
     void *block = pk_alloc(bytes);
     if (block && bytes > 0) memset(block, 0, (size_t)bytes);
     return block;
+}
+
+void pk_zero_pages(void *block, int64_t bytes) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)block, end = begin + (uintptr_t)bytes;
+    const uintptr_t first = (begin + page - 1) / page * page, last = end / page * page;
+    if (first >= last || madvise((void *)first, last - first, MADV_DONTNEED) != 0) {
+        memset(block, 0, (size_t)bytes);
+        return;
+    }
+    memset(block, 0, first - begin);
+    memset((void *)last, 0, end - last);
 }
 
 void pk_free(void *block) {

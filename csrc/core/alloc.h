@@ -8,6 +8,8 @@
 /* Null when there is no memory; the caller reports it: `return pk_no_memory(bytes)`. Zero bytes give a valid block. */
 void *pk_alloc(int64_t bytes);
 void *pk_alloc_zeroed(int64_t bytes);
+/* Set a block to zero by giving its pages back: for large ones that are not touched soon. */
+void pk_zero_pages(void *block, int64_t bytes);
 void pk_free(void *block); /* null is fine */
 char *pk_strdup(const char *text);
 pk_status pk_no_memory(int64_t bytes);

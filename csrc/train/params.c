@@ -57,13 +57,13 @@ static pk_status window(const pk_tensor *arena, const pk_param *p, pk_tensor **o
     return pk_tensor_window(arena, p->tensor->ndim, p->tensor->shape, stride, p->at, out);
 }
 
-static pk_status adopt_gradient(pk_params *all, pk_param *p) {
+static pk_status adopt_gradient(pk_params *all, pk_param *p, bool zeroed) {
     pk_tensor *mine;
     PK_TRY(window(all->grads, p, &mine));
     const pk_tensor *g = pk_tensor_grad(p->tensor);
     if (g)
         pk_tensor_copy(mine, g);
-    else
+    else if (!zeroed) /* an arena that nobody touched takes no memory yet */
         pk_tensor_fill(mine, 0);
     pk_tensor_release(p->tensor->grad);
     p->tensor->grad = mine;
@@ -76,16 +76,23 @@ static pk_status move_in(pk_params *all, pk_param *p) {
     pk_tensor_copy(mine, p->tensor);
     pk_tensor_rebase(p->tensor, all->values->storage, p->at);
     pk_tensor_release(mine);
-    return adopt_gradient(all, p);
+    return adopt_gradient(all, p, true);
+}
+
+/* A flat tensor of zeros that takes no memory before it is touched. */
+static pk_status new_arena(const pk_params *p, pk_tensor **out) {
+    PK_TRY(pk_tensor_new(PK_FLOAT32, 1, &p->total, out));
+    pk_zero_pages((*out)->storage->data, (*out)->storage->bytes);
+    return PK_OK;
 }
 
 static pk_status fill(pk_params *p, pk_module *m, const char *const *no_decay, int moments) {
     collector c = {p, no_decay, 0};
     PK_TRY(pk_module_each_slot(m, collect, &c));
     PK_RETURN_IF(p->count == 0, PK_EINVAL, "the model has no parameter that requires a gradient");
-    PK_TRY(pk_tensor_zeros(PK_FLOAT32, 1, &p->total, &p->values));
-    PK_TRY(pk_tensor_zeros(PK_FLOAT32, 1, &p->total, &p->grads));
-    for (int i = 0; i < moments; i++) PK_TRY(pk_tensor_zeros(PK_FLOAT32, 1, &p->total, &p->moment[i]));
+    PK_TRY(new_arena(p, &p->values));
+    PK_TRY(new_arena(p, &p->grads));
+    for (int i = 0; i < moments; i++) PK_TRY(new_arena(p, &p->moment[i]));
     for (int64_t i = 0; i < p->count; i++) PK_TRY(move_in(p, &p->param[i]));
     pk_memory_trim(); /* where the parameters were: blocks of sizes that nobody will ask for */
     p->values->storage->owner = p;
@@ -128,7 +135,7 @@ pk_status pk_params_ready(pk_params *p) {
         PK_RETURN_IF(q->tensor->storage != p->values->storage, PK_EINVAL,
                      "parameter %s was moved by a later optimiser of this model: only the last one made can step", q->path);
         const pk_tensor *g = pk_tensor_grad(q->tensor); /* the arena is read whole: nothing old may lie in it */
-        if (!g || g->storage != p->grads->storage) PK_TRY(adopt_gradient(p, q));
+        if (!g || g->storage != p->grads->storage) PK_TRY(adopt_gradient(p, q, false));
     }
     return PK_OK;
 }
