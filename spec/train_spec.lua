@@ -187,6 +187,63 @@ describe("train", function()
     pelk.sparse.detach(m)
   end)
 
+  it("leaves alone what is frozen while it runs, and refuses what is unfrozen", function()
+    local m, before = model(), nil
+    run { model = m, clip_grad = 5, optimizer = { name = "adamw", lr = 3e-3, weight_decay = 0.5 }, epochs = 2,
+      callbacks = { epoch = function(row)
+        if row.epoch > 1 then return end
+        m:freeze("^stages")
+        before = m:get("stages.1.blocks.0").gamma:detach():clone()
+      end } }
+    assert(m:get("stages.1.blocks.0").gamma:equal(before))
+    help.raises("unfrozen within the run", run, { model = m,
+      callbacks = { epoch = function() m:unfreeze("^stages") end } })
+  end)
+
+  it("keeps parts in evaluation that were so before it began", function()
+    local m = model()
+    m.stages[1]:eval()
+    local norm
+    for path, module in m:modules() do
+      if not norm and path:find("^stages.0") and module:class() == "BatchNorm" then norm = module end
+    end
+    local before = norm.running_mean:clone()
+    run { model = m, epochs = 2 }
+    assert(norm.running_mean:equal(before))
+    assert.is_false(m.stages[1].training)
+  end)
+
+  it("takes a schedule, a loss and loaders of one's own, and says what they lack", function()
+    local rates, images = {}, nil
+    run { epochs = 1, schedule = function(step) return 1e-3 / (step + 1) end,
+      loss = function(logits, y, x) images = x:shape() return pelk.ops.cross_entropy(logits, y) end,
+      callbacks = { step = function(info) rates[#rates + 1] = info.lr end } }
+    assert.near(1e-3 / 6, rates[6], 1e-9)
+    assert.same({ 8, 12, 12, 1 }, { images[1], images[2], images[3], images[4] })
+    help.raises("the loss must be a tensor of one number, got nil", run, { loss = function() end })
+    help.raises("which has epoch, batches and size", run, { train = { epoch = print } })
+    local train, val = set(48, 1), set(16, 2)
+    train.classes, val.classes = { "a", "b" }, { "b", "a" }
+    help.raises("class 1 is a in train and b in val", run, { train = pelk.data.loader(train, { batch = 8 }),
+      val = pelk.data.loader(val, { batch = 8 }) })
+  end)
+
+  it("goes on from masks of a file", function()
+    local m, dir = model(), help.folder()
+    local s = pelk.sparse.attach(m, { density = 0.5, init = "erk" })
+    local file = dir .. "/masks.safetensors"
+    assert(s:save(file))
+    s:detach()
+    local steps = 0
+    run { sparse = { checkpoint = file }, out = dir .. "/run", callbacks = { step = function()
+      steps = steps + 1
+      if steps == 7 then os.execute("kill -TERM $PPID") end
+    end } }
+    local rest = run { sparse = { checkpoint = file }, out = dir .. "/run", resume = true }
+    assert.equal(3, #rest)
+    remove(dir)
+  end)
+
   it("gives SNIP images that are not mixed", function()
     local seen
     local loader = pelk.data.loader(set(48, 1), { batch = 8, seed = 5, mixup = pelk.data.mixup { num_classes = 2 } })

@@ -3,6 +3,7 @@
 #include "core/cpu.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <unistd.h>
 
 const char *pk_isa_name(pk_isa_level level) {
@@ -37,12 +38,31 @@ bool pk_isa_supported(pk_isa_level level) {
     }
 }
 
+/* The numbers at a file's beginning, as many as are wanted ("max" is none). */
+static bool read_numbers(const char *path, int wanted, long long number[2]) {
+    FILE *f = fopen(path, "re");
+    if (!f) return false;
+    const int n = fscanf(f, "%lld %lld", &number[0], &number[1]);
+    fclose(f);
+    return n >= wanted;
+}
+
+/* The processors' time that a container may use, in whole processors, rounded up; 0: any. */
+static int quota(void) {
+    long long v2[2], most[2], period[2]; /* cgroup v2 keeps both in one file */
+    if (read_numbers("/sys/fs/cgroup/cpu.max", 2, v2)) most[0] = v2[0], period[0] = v2[1];
+    else if (!read_numbers("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", 1, most) ||
+             !read_numbers("/sys/fs/cgroup/cpu/cpu.cfs_period_us", 1, period))
+        return 0;
+    if (most[0] <= 0 || period[0] <= 0 || most[0] / period[0] > 4096) return 0;
+    return (int)((most[0] + period[0] - 1) / period[0]);
+}
+
 int pk_cpu_cores(void) {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        int n = CPU_COUNT(&set);
-        if (n > 0) return n;
-    }
     long n = sysconf(_SC_NPROCESSORS_ONLN);
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) n = CPU_COUNT(&set);
+    const int most = quota();
+    if (most > 0 && most < n) n = most;
     return n > 0 ? (int)n : 1;
 }

@@ -64,7 +64,7 @@ pk_status pk_module_new(const pk_class *cls, const void *options, pk_module **ou
 pk_module *pk_module_retain(pk_module *m);
 void pk_module_release(pk_module *m);
 
-/* For build. init: see nn/init.h. Layout is the library's own (NHWC side); files convert (io/). */
+/* For build. init: how values begin. Layout is the library's own (NHWC side); files convert (io/). */
 typedef enum pk_init { PK_INIT_ZEROS, PK_INIT_ONES, PK_INIT_TRUNC_NORMAL, PK_INIT_CONSTANT } pk_init;
 pk_status pk_module_parameter(pk_module *m, const char *name, int ndim, const int64_t *shape, pk_init init, double value);
 /* Until it is set back, parameters of new modules hold whatever memory holds, and no random numbers are drawn: for modules

@@ -20,7 +20,7 @@ static void sum_chunk(void *context, int64_t i, int worker) {
     j->part[i] = pk_k()->sum_squares(end - begin, j->x + begin);
 }
 
-/* The gradients of a model, each once: a layer may stand in several places. */
+/* The gradients of what is trained of a model, each once: a layer may stand in several places. */
 typedef struct gradients {
     const pk_tensor **of;
     int64_t count, room;
@@ -30,7 +30,7 @@ static pk_status collect(void *context, const char *path, pk_module *m, pk_slot 
     gradients *all = context;
     const pk_tensor *g = pk_tensor_grad(slot->tensor);
     (void)path, (void)m;
-    if (!g) return PK_OK;
+    if (!g || !slot->tensor->requires_grad) return PK_OK; /* what was frozen may have one of before */
     for (int64_t i = 0; i < all->count; i++)
         if (all->of[i] == g) return PK_OK;
     PK_TRY(pk_grow(&all->of, all->count, &all->room, sizeof *all->of));

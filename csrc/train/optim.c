@@ -104,7 +104,7 @@ static void step_run(const pk_optim *o, const pk_param *p, int64_t end) {
 }
 
 static bool alike(const pk_param *a, const pk_param *b) {
-    return a->decay == b->decay && a->lr_scale == b->lr_scale && a->weight_decay == b->weight_decay;
+    return a->tensor->requires_grad == b->tensor->requires_grad && a->decay == b->decay && a->lr_scale == b->lr_scale && a->weight_decay == b->weight_decay;
 }
 
 pk_status pk_optim_step(pk_optim *o) {
@@ -115,7 +115,8 @@ pk_status pk_optim_step(pk_optim *o) {
     if (o->cls->begin) o->cls->begin(o);
     for (int64_t first = 0, i = 1; i <= p->count; i++) {
         if (i < p->count && !o->cls->ratio && alike(&p->param[i], &p->param[first])) continue;
-        step_run(o, &p->param[first], i < p->count ? p->param[i].at : p->total);
+        if (p->param[first].tensor->requires_grad) /* what was frozen since stays as it is */
+            step_run(o, &p->param[first], i < p->count ? p->param[i].at : p->total);
         first = i;
     }
     pk_tensor_written(p->values);

@@ -12,4 +12,11 @@ function modes.keep(m)
   end
 end
 
+--- The modules that are in evaluation mode, parents first: what to put back after m:train().
+function modes.evaluating(m)
+  local out = {}
+  for _, module in m:modules() do if not module.training then out[#out + 1] = module end end
+  return out
+end
+
 return modes

@@ -36,7 +36,8 @@ function History:__tostring()
     lines[#lines + 1] = table.concat(cells, "  ")
   end
   if self.interrupted then
-    lines[#lines + 1] = ("stopped by %s; resume = true goes on"):format(self.interrupted)
+    lines[#lines + 1] = ("stopped by %s%s"):format(self.interrupted,
+      self.saving and self.saving.count > 0 and "; resume = true goes on" or "")
   elseif self.stopped then
     lines[#lines + 1] = "stopped: " .. self.stopped
   end

@@ -21,7 +21,7 @@ local rules = {
   val = { "table" },
   epochs = { "integer", 10, 1 },
   optimizer = { "table|userdata" },
-  schedule = { "table" },
+  schedule = { "table|function" },
   loss = { "function|table" },
   accumulate = { "integer", 1, 1 },
   clip_grad = { "number" },
@@ -49,8 +49,19 @@ local policies = { stop = true, skip = true, rollback = true }
 
 local function check_loaders(o)
   for _, name in ipairs({ "train", "val" }) do
-    if o[name] and type(o[name].epoch) ~= "function" then
-      options.raise(("train: %s must be a loader (pelk.data.loader)"):format(name))
+    for _, method in ipairs { "epoch", "batches", "size" } do -- a loader of one's own has these three
+      if o[name] and type(o[name][method]) ~= "function" then
+        options.raise(("train: %s must be a loader (pelk.data.loader), which has epoch, batches and size"):format(name))
+      end
+    end
+  end
+  local ours, theirs = o.train.classes, o.val and o.val.classes
+  if type(ours) == "table" and type(theirs) == "table" then
+    for i = 1, math.max(#ours, #theirs) do
+      if ours[i] ~= theirs[i] then
+        options.raise(("train: class %d is %s in train and %s in val"):format(i, ours[i] or "missing",
+          theirs[i] or "missing"))
+      end
     end
   end
 end
@@ -137,6 +148,7 @@ local function begin_run(self)
   self.at.epoch_batches, self.at.accumulate = self.batches, o.accumulate
   if o.tensorboard then self.board = assert(tensorboard.open(o.out .. "/tensorboard")) end
   update.begin(self)
+  self:note_model()
 end
 
 local function begin(given)
@@ -180,10 +192,11 @@ end
 -- @tab given
 --   model, train (loader); val (loader), epochs=10,
 --   optimizer={name="adamw"|"sgd"|"lamb", lr=, weight_decay=, layer_decay=, ...} or an Optimizer,
---   schedule={kind="cosine"|"linear"|"step"|"constant", warmup_epochs=, min_lr=, decay_epochs=, decay_rate=} (constant
---   without), by updates,
+--   schedule=function(step) -> lr (steps are updates, from 0; as optim.schedule gives), or
+--   {kind="cosine"|"linear"|"step"|"constant", warmup_epochs=, min_lr=, decay_epochs=, decay_rate=} (constant without),
+--   by updates,
 --   loss={label_smoothing=, weight=} (weight of each class: a tensor {K}, a list, or "balanced": those that make the
---   training set's classes count alike) or function(logits, y), accumulate=1 (batches an update),
+--   training set's classes count alike) or function(logits, y, x), accumulate=1 (batches an update),
 --   clip_grad (largest norm of all gradients), ema={decay=0.9999, warmup=false, publish="beside"|"alone"} (averages of
 --   the weights: last_ema and best_ema beside last and best, or in their place),
 --   sparse (what sparse.attach gives, or options for it: total_steps
@@ -199,7 +212,8 @@ end
 --   weights and passes over the batches since (more than ten such updates in a row end the run),
 --   patience (epochs without a better top-1 before it stops), budget_minutes (of all its parts together),
 --   out (the run's folder), resume=false, save_minutes=5 or save_steps (updates), keep=3 (checkpoints),
---   tensorboard=false (event files in out/tensorboard), seed (of everything random that the library draws),
+--   tensorboard=false (event files in out/tensorboard), seed (of what the model draws: drop path, masks; a
+--   loader has its own, of order and transforms),
 --   callbacks={step=function(info), epoch=function(row, history)} ("stop" as result ends the run), progress=true
 -- @treturn History rows {epoch, train_loss, train_top1, eval_loss, eval_top1, eval_top5, ema_loss, ema_top1, ema_top5,
 --   lr, grad_norm, skipped, wait_share (of the time, for data), seconds, images_per_s}; prints as a table. interrupted

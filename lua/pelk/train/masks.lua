@@ -44,7 +44,7 @@ function masks.begin(o, resumes)
   local given, batches = options_of(o)
   if resumes then
     sparse.detach(o.model) -- masks of the run's first part, where the model is the same object
-    given.init, given.batch = "uniform", nil
+    given.init, given.batch, given.checkpoint = "uniform", nil, nil
   elseif batches then
     given.batch = first_batches(o.train, batches)
   end

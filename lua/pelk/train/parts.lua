@@ -31,6 +31,7 @@ end
 --- The schedule of updates; epochs become updates.
 -- @int updates an epoch's
 function parts.schedule(o, lr, updates)
+  if type(o.schedule) == "function" then return o.schedule end
   local given = {}
   for k, v in pairs(o.schedule or { kind = "constant" }) do given[k] = v end
   for name, least in pairs { warmup_epochs = 0, decay_epochs = 1e-9 } do

@@ -1,6 +1,7 @@
 --- The loop of a run: epochs of updates, evaluation, logs, checkpoints, and the reasons to stop.
 local core = require("pelk.core")
 local options = require("pelk.options")
+local modes = require("pelk.modes")
 local progress = require("pelk.progress")
 local show = require("pelk.show")
 local evaluate = require("pelk.train.evaluate")
@@ -166,12 +167,29 @@ local function batches(loader, at, waiting)
   return next_batch, state, control, closing
 end
 
+local function trained(model)
+  local n = 0
+  for _, p in ipairs(model:parameters()) do n = n + (p.requires_grad and 1 or 0) end
+  return n
+end
+
+--- What the run knows of the model's modes and frozen parts as it begins.
+function Trainer:note_model()
+  local model = self.o.model
+  self.trained = trained(model)
+  self.frozen_modes = model.training and modes.evaluating(model) or {}
+end
+
 --- The batches of the epoch that are left. False when the run must end here.
 function Trainer:train_epoch()
   local o, at, waiting = self.o, self.at, {}
   local bar = progress.new(("epoch %d/%d"):format(at.epoch, o.epochs), o.train:size(),
     { quiet = not o.progress, done = at.seen })
+  if trained(o.model) > self.trained then
+    error("train: parameters were unfrozen within the run; its optimiser does not have them: begin another run", 0)
+  end
   o.model:train()
+  for _, module in ipairs(self.frozen_modes) do module:eval() end -- m.stages[1]:eval() before the run holds in it
   local began, before, waited = core.clock(), at.seconds, at.waited
   local asked = began
   for x, y, number in batches(o.train, at, waiting) do

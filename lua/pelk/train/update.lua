@@ -65,12 +65,29 @@ function update.finish(self)
   return true
 end
 
+--- The loss of a batch; one of the user's own may give anything.
+local function loss_of(self, logits, y, x)
+  local loss = self.loss(logits, y, x)
+  if type(loss) ~= "userdata" or getmetatable(loss) ~= "pelk.Tensor" or loss:numel() ~= 1 then
+    error(("train: the loss must be a tensor of one number, got %s"):format(tostring(loss)), 0)
+  end
+  return loss
+end
+
+--- Correct labels among a batch's; nil where there is nothing to count (labels of pixels, of no class).
+local function hits_of(self, logits, y)
+  if y:dtype() ~= "int32" then return nil end
+  if type(self.o.loss) ~= "function" then return core.topk_hits(logits, y, 1) end
+  local ok, hits = pcall(core.topk_hits, logits, y, 1)
+  return ok and hits or nil
+end
+
 --- Forward and backward of a batch. What does not end soon after a signal is interrupted.
 -- @treturn number the loss; its gradients are there when it is finite
 -- @treturn Tensor logits
 local function passes(self, x, y)
   local logits = self.o.model(x)
-  local loss <close> = self.loss(logits, y)
+  local loss <close> = loss_of(self, logits, y, x)
   local value = loss:item()
   if finite(value) then
     local share <close> = self.group > 1 and loss * (1 / self.group) or loss
@@ -102,9 +119,8 @@ function update.batch(self, x, y, number)
   if not finite(value) then return nil, ("the loss is %s"):format(value) end
   local n = y:size(1)
   p.batches, p.seen, p.loss = p.batches + 1, p.seen + n, p.loss + value * n
-  if y:dtype() == "int32" then
-    p.hits, p.labelled = p.hits + core.topk_hits(logits, y, 1), p.labelled + n
-  end
+  local hits = hits_of(self, logits, y)
+  if hits then p.hits, p.labelled = p.hits + hits, p.labelled + n end
   if p.batches < self.group then return false end
   if update.finish(self) then return true end
   p.batches = p.batches - 1 -- the batch that give_up counts
