@@ -23,6 +23,7 @@
 #define PK_KERNELS_VEC_H
 
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
