@@ -56,9 +56,11 @@ typedef struct win_move {
 /* The scratch of a task. Pointers to rows point at pixel 0; what is read beside a row (up to `pad`) holds zeros. */
 typedef struct win_stream {
     const pk_window *p;
+    const pk_window_io *io;
     int pad;            /* pixels */
     ptrdiff_t pitch;    /* floats from one plane row to the next */
-    float *x;           /* plane of the map; the same as t when heights are powers of two */
+    float *x;           /* plane of the map; the same as t, which soon holds sums, where single rows are not wanted later or
+                         * can be read from the tensor */
     float *t;           /* plane of vertical sums of two rows and more */
     int t_rows;         /* of that plane */
     int height;         /* of the vertical sums at hand; 1: the map itself */
@@ -102,10 +104,8 @@ static inline int64_t win_layout(const pk_window *p, char *base, win_stream *s) 
 #define WIN_TAKE(field, bytes, offset) (s->field = base ? (void *)(base + at + (offset)) : NULL, at += win_up(bytes))
     WIN_TAKE(t, s->t_rows * pitch + s->pad * vector, s->pad * vector);
     s->x = s->t;
-    if (composite) {
-        WIN_TAKE(x, p->in_h * pitch + s->pad * vector, s->pad * vector);
-        WIN_TAKE(sum, pitch + s->pad * vector, s->pad * vector);
-    }
+    if (composite && (p->stuff_y > 1 || p->stuff_x > 1)) WIN_TAKE(x, p->in_h * pitch + s->pad * vector, s->pad * vector);
+    if (composite) WIN_TAKE(sum, pitch + s->pad * vector, s->pad * vector);
     s->box_pad = margin + p->widest;
     s->box_pitch = p->in_w + 2 * s->box_pad;
     wide = (p->boxes - 1) * s->box_pitch;
@@ -167,6 +167,7 @@ PK_INLINE void win_store(float *p, vf v, int lanes) {
 static inline void win_pack(win_stream *s, const pk_window_io *io) {
     const pk_window *p = s->p;
     const float *from = io->x;
+    s->io = io;
     memset(s->x - s->pad * VL, 0, (size_t)s->pad * VL * sizeof(float));
     for (int y = 0; y < p->in_h; y++) {
         float *to = s->x + y * s->pitch;
@@ -201,18 +202,30 @@ static inline void win_double(win_stream *s) {
     s->height = 2 * h;
 }
 
+/* to[i] += pixels of map row r: of the plane where it is kept, else of the tensor, whose values are all of the map. */
+static inline void win_add_row(const win_stream *s, float *to, int r) {
+    const int n = s->p->in_w;
+    if (s->x != s->t) {
+        win_add_rows(to, to, s->x + r * s->pitch, (ptrdiff_t)n * VL);
+        return;
+    }
+    const float *from = s->io->x + (int64_t)r * n * s->io->ldx;
+    for (int i = 0; i < n; i++, to += VL, from += s->io->ldx) {
+        WIN_FETCH(from, s->io->ldx, 0);
+        v_store(to, v_add(v_load(to), win_load(from, s->io->lanes)));
+    }
+}
+
 /* The row of sums of rows [last - size + 1, last] of the map. */
 static inline const float *win_row(win_stream *s, int size, int last) {
     const int h = s->height, in_h = s->p->in_h;
     const float *sums = h == 1 ? s->x : s->t;
     if (size == h) return sums + last * s->pitch;
     int low = last - size + 1 > 0 ? last - size + 1 : 0, high = last - h < in_h - 1 ? last - h : in_h - 1;
-    const float *top = last < in_h + h - 1 ? sums + last * s->pitch : NULL;
-    for (int x = 0; x < s->p->in_w * VL; x += VL) {
-        vf sum = top ? v_load(top + x) : v_zero();
-        for (int r = low; r <= high; r++) sum = v_add(sum, v_load(s->x + r * s->pitch + x));
-        v_store(s->sum + x, sum);
-    }
+    const size_t bytes = (size_t)s->p->in_w * VL * sizeof(float);
+    if (last < in_h + h - 1) memcpy(s->sum, sums + last * s->pitch, bytes);
+    else memset(s->sum, 0, bytes);
+    for (int r = low; r <= high; r++) win_add_row(s, s->sum, r);
     return s->sum;
 }
 
