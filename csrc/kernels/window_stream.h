@@ -202,30 +202,24 @@ static inline void win_double(win_stream *s) {
     s->height = 2 * h;
 }
 
-/* to[i] += pixels of map row r: of the plane where it is kept, else of the tensor, whose values are all of the map. */
-static inline void win_add_row(const win_stream *s, float *to, int r) {
-    const int n = s->p->in_w;
-    if (s->x != s->t) {
-        win_add_rows(to, to, s->x + r * s->pitch, (ptrdiff_t)n * VL);
-        return;
-    }
-    const float *from = s->io->x + (int64_t)r * n * s->io->ldx;
-    for (int i = 0; i < n; i++, to += VL, from += s->io->ldx) {
-        WIN_FETCH(from, s->io->ldx, 0);
-        v_store(to, v_add(v_load(to), win_load(from, s->io->lanes)));
-    }
-}
-
-/* The row of sums of rows [last - size + 1, last] of the map. */
+/* The row of sums of rows [last - size + 1, last] of the map: T's row and single rows, those of the plane where it is
+ * kept, else of the tensor, whose values then are the map. */
 static inline const float *win_row(win_stream *s, int size, int last) {
-    const int h = s->height, in_h = s->p->in_h;
+    const int h = s->height, in_w = s->p->in_w, in_h = s->p->in_h;
     const float *sums = h == 1 ? s->x : s->t;
     if (size == h) return sums + last * s->pitch;
-    int low = last - size + 1 > 0 ? last - size + 1 : 0, high = last - h < in_h - 1 ? last - h : in_h - 1;
-    const size_t bytes = (size_t)s->p->in_w * VL * sizeof(float);
-    if (last < in_h + h - 1) memcpy(s->sum, sums + last * s->pitch, bytes);
-    else memset(s->sum, 0, bytes);
-    for (int r = low; r <= high; r++) win_add_row(s, s->sum, r);
+    const int low = last - size + 1 > 0 ? last - size + 1 : 0, high = last - h < in_h - 1 ? last - h : in_h - 1;
+    const float *top = last < in_h + h - 1 ? sums + last * s->pitch : NULL;
+    const bool plane = s->x != s->t;
+    const int64_t step = plane ? VL : s->io->ldx, down = plane ? s->pitch : in_w * step;
+    const int lanes = plane ? VL : s->io->lanes;
+    const float *from = (plane ? s->x : s->io->x) + low * down;
+    for (int x = 0; x < in_w; x++, from += step) {
+        const float *single = from;
+        vf sum = top ? v_load(top + x * VL) : v_zero();
+        for (int r = low; r <= high; r++, single += down) sum = v_add(sum, win_load(single, lanes));
+        v_store(s->sum + x * VL, sum);
+    }
     return s->sum;
 }
 
