@@ -94,8 +94,8 @@ workers() { pgrep -P $1; }
     return out
   end
 
-  --- No trial began while it ran, but where its process was killed in between.
-  local function check_all(n)
+  --- No trial began while it ran, but where its process was killed in between. ends: how often one may come to its end.
+  local function check_all(n, ends)
     local results = assert(sweep.read(dir .. "/sweep"))
     assert.are.equal(n or 4, #results)
     for _, r in ipairs(results) do
@@ -108,7 +108,7 @@ workers() { pgrep -P $1; }
       local counts = what == "begin" and begun or ended
       counts[id] = (counts[id] or 0) + 1
     end
-    for id, times in pairs(ended) do assert.are.equal(1, times, id .. " came to its end twice") end
+    for id, times in pairs(ended) do assert(times <= (ends or 1), id .. " came to its end twice") end
     return begun, results
   end
 
@@ -255,7 +255,7 @@ local results =]])))
     assert.are.same({ 0, "status 1\n" }, { status, out })
     assert.truthy(help.read(dir .. "/err"):find("No space left"))
     assert.are.same({ 0, "over\n" }, { bash("(sweep 2)") })
-    check_all()
+    check_all(4, 2) -- a worker may have been ended between its objective's end and the result's file
   end)
 
   it("belong to the right one of two sweeps of a script", function()
