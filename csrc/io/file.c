@@ -135,12 +135,28 @@ static pk_status wait_for_lock(pk_writer *f) {
     return PK_OK;
 }
 
+/* A temporary of ours that a killed process left when it had been given the mode of a file that may not be written. One
+ * that is locked is its writer's: we wait. False when there is none. */
+static bool remove_unwritable(const char *temporary) {
+    struct stat open_file, named;
+    const int fd = open(temporary, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return false;
+    const bool ours = fstat(fd, &open_file) == 0 && open_file.st_uid == geteuid();
+    if (ours && flock(fd, LOCK_EX | LOCK_NB) < 0) nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_MS * 1000000L}, NULL);
+    else if (ours && lstat(temporary, &named) == 0 && named.st_ino == open_file.st_ino) unlink(temporary);
+    close(fd);
+    return ours;
+}
+
 /* Open and lock the temporary. Only a plain file with this one name will do: anything else in its place is removed
  * (the name, not what it may point to). Between open and lock its last writer may have renamed it away: then again. */
 static pk_status open_temporary(pk_writer *f, mode_t mode) {
     for (int i = 0; i < OPEN_TRIES; i++) {
         f->fd = try_open(f->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode);
-        if (f->fd < 0 && (errno == ELOOP || errno == ENXIO || errno == EACCES) && unlink(f->temporary) == 0) continue;
+        const int why = errno;
+        if (f->fd < 0 && (why == ELOOP || why == ENXIO) && unlink(f->temporary) == 0) continue;
+        if (f->fd < 0 && why == EACCES && remove_unwritable(f->temporary)) continue;
+        errno = why;
         if (f->fd < 0) return fail_errno(f->path);
         PK_TRY(wait_for_lock(f)); /* no locks on this file system: goes on without */
         struct stat open_file, named;
