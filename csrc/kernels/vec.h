@@ -39,4 +39,19 @@
 #include "kernels/vec_generic.h"
 #endif
 
+#ifdef V_ZIPS /* levels that have v_zip_lo(a, b) and v_zip_hi(a, b), a0 b0 a1 b1 ... of the lower and the upper halves */
+/* Zipping the first half of the rows with the second, log2(VL) times, is a transposition. */
+PK_INLINE void v_load_turned(const float *p, ptrdiff_t pitch, vf to[VL]) {
+    vf next[VL];
+    for (int j = 0; j < VL; j++) to[j] = v_load(p + j * pitch);
+    for (int round = 1; round < VL; round *= 2) {
+        for (int j = 0; j < VL / 2; j++) {
+            next[2 * j] = v_zip_lo(to[j], to[j + VL / 2]);
+            next[2 * j + 1] = v_zip_hi(to[j], to[j + VL / 2]);
+        }
+        for (int j = 0; j < VL; j++) to[j] = next[j];
+    }
+}
+#endif
+
 #endif

@@ -46,17 +46,6 @@ PK_INLINE vf v_zip_lo(vf a, vf b) {
 PK_INLINE vf v_zip_hi(vf a, vf b) {
     return _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b);
 }
-/* Zipping the first half of the rows with the second, log2(VL) times, is a transposition. */
-PK_INLINE void v_load_turned(const float *p, ptrdiff_t pitch, vf to[VL]) {
-    vf next[VL];
-    for (int j = 0; j < VL; j++) to[j] = v_load(p + j * pitch);
-    for (int round = 1; round < VL; round *= 2) {
-        for (int j = 0; j < VL / 2; j++) {
-            next[2 * j] = v_zip_lo(to[j], to[j + VL / 2]);
-            next[2 * j + 1] = v_zip_hi(to[j], to[j + VL / 2]);
-        }
-        for (int j = 0; j < VL; j++) to[j] = next[j];
-    }
-}
+#define V_ZIPS
 PK_INLINE float v_sum(vf a) { return _mm512_reduce_add_ps(a); }
 PK_INLINE float v_hmax(vf a) { return _mm512_reduce_max_ps(a); }

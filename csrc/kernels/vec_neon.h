@@ -47,17 +47,8 @@ PK_INLINE vf v_mantissa(vf a) {
     vi m = vandq_s32(vreinterpretq_s32_f32(a), vdupq_n_s32(0x007fffff));
     return vreinterpretq_f32_s32(vorrq_s32(m, vdupq_n_s32(0x3f800000)));
 }
-/* Zipping the first half of the rows with the second, log2(VL) times, is a transposition. */
-PK_INLINE void v_load_turned(const float *p, ptrdiff_t pitch, vf to[VL]) {
-    vf next[VL];
-    for (int j = 0; j < VL; j++) to[j] = v_load(p + j * pitch);
-    for (int round = 1; round < VL; round *= 2) {
-        for (int j = 0; j < VL / 2; j++) {
-            next[2 * j] = vzip1q_f32(to[j], to[j + VL / 2]);
-            next[2 * j + 1] = vzip2q_f32(to[j], to[j + VL / 2]);
-        }
-        for (int j = 0; j < VL; j++) to[j] = next[j];
-    }
-}
+PK_INLINE vf v_zip_lo(vf a, vf b) { return vzip1q_f32(a, b); }
+PK_INLINE vf v_zip_hi(vf a, vf b) { return vzip2q_f32(a, b); }
+#define V_ZIPS
 PK_INLINE float v_sum(vf a) { return vaddvq_f32(a); }
 PK_INLINE float v_hmax(vf a) { return vmaxvq_f32(a); }
