@@ -48,8 +48,6 @@ static pk_status infer(pk_call *c) {
     PK_RETURN_IF(x->shape[3] % p->groups || w->shape[0] % p->groups, PK_EINVAL,
                  "conv2d: %lld groups do not divide both %lld input and %lld output channels", (long long)p->groups,
                  (long long)x->shape[3], (long long)w->shape[0]);
-    PK_RETURN_IF(w->shape[1] > 65536 || w->shape[2] > 65536, PK_EINVAL, "conv2d: a kernel of %lld x %lld, 65536 is the most",
-                 (long long)w->shape[1], (long long)w->shape[2]);
     int64_t want[4] = {w->shape[0], w->shape[1], w->shape[2], x->shape[3] / p->groups};
     PK_TRY(pk_want_shape(c, 1, 4, want, "{O,kh,kw,I/groups}"));
     if (c->in[2]) PK_TRY(pk_want_shape(c, 2, 1, w->shape, "one number for each output channel"));

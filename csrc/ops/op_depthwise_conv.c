@@ -28,9 +28,6 @@ static pk_status infer(pk_call *c) {
     PK_TRY(pk_want_ndim(c, 0, 4));
     PK_TRY(pk_want_ndim(c, 1, 3));
     int64_t channels = c->in[0]->shape[3];
-    PK_RETURN_IF(c->in[1]->shape[0] > 65536 || c->in[1]->shape[1] > 65536, PK_EINVAL,
-                 "%s: a kernel of %lld x %lld, 65536 is the most", c->op->name, (long long)c->in[1]->shape[0],
-                 (long long)c->in[1]->shape[1]);
     PK_TRY(pk_want_shape(c, 1, 3, (int64_t[]){c->in[1]->shape[0], c->in[1]->shape[1], channels}, "{kh,kw,C}"));
     if (c->in[2]) PK_TRY(pk_want_shape(c, 2, 1, &channels, "one number for each channel"));
     PK_TRY(plane_of(c, &plane));

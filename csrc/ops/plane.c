@@ -16,6 +16,8 @@ pk_status pk_plane_of(const pk_call *c, int64_t kh, int64_t kw, const int64_t st
                   .sy = stride[0], .sx = stride[1], .dy = dilation[0], .dx = dilation[1]};
     PK_RETURN_IF(kh < 1 || kw < 1, PK_EINVAL, "%s: a kernel of %lld x %lld taps", c->op->name, (long long)kh,
                  (long long)kw);
+    PK_RETURN_IF(kh > 65536 || kw > 65536, PK_EINVAL, "%s: a kernel of %lld x %lld, 65536 is the most", c->op->name,
+                 (long long)kh, (long long)kw);
     p.oh = axis(p.h, (kh - 1) * p.dy + 1, p.sy, padding[0], &p.py);
     p.ow = axis(p.w, (kw - 1) * p.dx + 1, p.sx, padding[1], &p.px);
     PK_RETURN_IF(p.oh < 0 || p.ow < 0, PK_EINVAL,
