@@ -47,7 +47,8 @@ static void moments_chunk(void *context, int64_t i, int worker) {
     int64_t n = j->run.end - j->run.begin;
     int64_t at = j->run.begin + pk_chunk_begin(n, j->chunks, i), end = j->run.begin + pk_chunk_begin(n, j->chunks, i + 1);
     pk_k()->lamb_moments(end - at, pk_f32(o->params->values) + at, pk_f32(o->params->grads) + at, pk_f32(o->state[0]) + at,
-                         pk_f32(o->state[1]) + at, (float)o->grad_scale, (float)(1 - o->options.beta1), (float)(1 - o->options.beta2),
+                         pk_f32(o->state[1]) + at, (float)o->grad_scale, (float)(1 - o->options.beta1),
+                         (float)(1 - o->options.beta2),
                          (float)o->options.eps, (float)j->run.decay, c1, c2, j->part[i]);
 }
 

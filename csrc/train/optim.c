@@ -104,7 +104,8 @@ static void step_run(const pk_optim *o, const pk_param *p, int64_t end) {
 }
 
 static bool alike(const pk_param *a, const pk_param *b) {
-    return a->tensor->requires_grad == b->tensor->requires_grad && a->decay == b->decay && a->lr_scale == b->lr_scale && a->weight_decay == b->weight_decay;
+    return a->tensor->requires_grad == b->tensor->requires_grad && a->decay == b->decay && a->lr_scale == b->lr_scale &&
+           a->weight_decay == b->weight_decay;
 }
 
 pk_status pk_optim_step(pk_optim *o) {

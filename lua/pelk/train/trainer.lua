@@ -204,10 +204,7 @@ function Trainer:train_epoch()
   if waiting.ended and self:must_stop() then return false end
   local finished = update.finish(self) -- a group that broken pictures left incomplete
   if finished then self:after_update() end
-  if finished == false then
-    self.pending.batches = self.pending.batches - 1 -- the batch that give_up counts
-    self:give_up(nil, "the gradients are not finite")
-  end
+  if finished == false then self:give_up(nil, "the gradients are not finite") end
   if at.seen == 0 and at.skipped == 0 then error("train: the training loader gave no batch", 0) end
   bar:finish()
   return true

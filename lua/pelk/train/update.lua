@@ -52,7 +52,10 @@ function update.finish(self)
   local o, at, p = self.o, self.at, self.pending
   if p.batches == 0 then return nil end
   local norm = o.clip_grad and core.clip_grad_norm(o.model, o.clip_grad) or core.grad_norm(o.model)
-  if not finite(norm) then return false end
+  if not finite(norm) then
+    p.batches = p.batches - 1 -- the batch that give_up counts
+    return false
+  end
   self.optimizer:step()
   if self.sparse then self.sparse:step() end
   if self.ema then self.ema:step() end
@@ -123,7 +126,6 @@ function update.batch(self, x, y, number)
   if hits then p.hits, p.labelled = p.hits + hits, p.labelled + n end
   if p.batches < self.group then return false end
   if update.finish(self) then return true end
-  p.batches = p.batches - 1 -- the batch that give_up counts
   return nil, "the gradients are not finite"
 end
 
